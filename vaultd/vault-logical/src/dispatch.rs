@@ -1,0 +1,168 @@
+//! How the gateway reaches the vault: it asks for the use of a credential and
+//! reports what became of it. In process today, through `vault-client` from
+//! another machine later; either way the same ACL, audit and limits apply and
+//! there is no second way to a secret.
+
+use crate::{Connection, Result, Timestamp};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A service record of the `gateway` mount: no secret in it, only where the secret lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceConfig {
+    /// Version of this record's form.
+    pub v: u8,
+    /// `scheme://host[:port]`, nothing else.
+    pub upstream: String,
+    /// PEM roots for the upstream, replacing the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_cert: Option<String>,
+    pub credential: Binding,
+    pub inject_header: String,
+    /// Contains `{{credential}}` exactly once.
+    pub inject_template: String,
+    /// Deny by default: (methods, path pattern) pairs; path may end in `*`, `+` is one segment.
+    pub allow: Vec<AllowRule>,
+    pub auth: Vec<CallerAuth>,
+    /// Lower-case name of the one header where the caller's credential stands.
+    pub caller_header: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Until the response head, and between two chunks of a body.
+    pub timeout: Duration,
+    /// Explicit grant for upstream addresses that are not public (loopback, private, link-local).
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
+/// Where the provider's key lies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Binding {
+    /// API path below `/v1/`: `secret/data/openai` for KV v2, `kv/openai` for v1.
+    pub path: String,
+    pub field: String,
+    /// `None`: the current version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowRule {
+    /// Upper-case HTTP methods; empty = every method the gateway forwards.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    pub path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerAuth {
+    #[serde(rename = "type")]
+    pub kind: CallerAuthKind,
+    /// Auth mount for `jwt`, without `auth/`: `jwt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallerAuthKind {
+    Jwt,
+    Token,
+}
+
+/// `requests` per `window`, per caller and service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    pub requests: u64,
+    pub window: Duration,
+}
+
+/// The caller's credential, as found in the service's caller header with the scheme removed.
+/// Its kind is told by its shape in the core; wiped when dropped.
+pub struct CallerCredential(pub secmem::SecretString);
+
+/// One data-plane call, before anything is sent upstream.
+pub struct Call {
+    pub request_id: crate::RequestId,
+    /// Path of the gateway mount, `gateway/`.
+    pub mount: String,
+    pub service: String,
+    /// Upper-case HTTP method.
+    pub method: String,
+    /// Canonical path below the service, starting with `/`, no query.
+    pub path: String,
+    pub credential: CallerCredential,
+    pub connection: Connection,
+}
+
+/// The provider's key, in locked memory.
+pub type CredentialHandle = secmem::Key;
+
+/// The right to make one upstream call. The request is on record and a completion slot is
+/// reserved; dropping the guard without [`InvokeGuard::complete`] records the call as cut.
+pub struct Grant {
+    pub service: Arc<ServiceConfig>,
+    pub credential: CredentialHandle,
+    /// Version of the secret that `credential` came from; 0 for unversioned ones.
+    pub credential_version: u64,
+    /// Changes whenever the service or its credential does: part of the upstream pool's key.
+    pub config_epoch: u64,
+    /// Stable id of the caller for rate limits; no credential.
+    pub caller_id: String,
+    pub expires: Option<Timestamp>,
+    pub guard: Box<dyn InvokeGuard>,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Completion {
+    pub outcome: Outcome,
+    /// Status sent to the caller.
+    pub status: u16,
+    /// Status the upstream answered, 0 when it did not.
+    pub upstream_status: u16,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    /// Times the provider's key was replaced in the answer.
+    pub redactions: u64,
+    /// Machine-readable reason of a refusal (`rate_limited`, `upstream_credential_rejected`, …).
+    pub error: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole answer was delivered.
+    #[default]
+    Done,
+    /// Refused by the gateway after the grant; nothing or not everything reached the upstream.
+    Refused,
+    /// The stream was cut by either side.
+    Cut,
+}
+
+/// Finishes the audit trail of one call.
+pub trait InvokeGuard: Send + Sync {
+    /// Writes the completion record. Called once; later calls do nothing.
+    fn complete(&self, completion: Completion);
+}
+
+/// The gateway's only way into the vault.
+#[async_trait]
+pub trait Dispatch: Send + Sync {
+    /// The service's configuration, from memory. `None`: no such mount or service.
+    /// It is needed before the caller is known, to find the caller's header; it decides nothing.
+    async fn service(&self, mount: &str, service: &str) -> Result<Option<Arc<ServiceConfig>>>;
+
+    /// Identifies the caller, checks `invoke` on `<mount>proxy/<service>/<path>` and the
+    /// service's allow-list, records the request and hands out the credential.
+    /// Refusals are on record too. Kinds: `Unauthenticated`, `PermissionDenied`, `NotFound`,
+    /// `Sealed`, `Unavailable` (audit), `RateLimited`.
+    async fn authorize(&self, call: Call) -> Result<Grant>;
+
+    /// Records a refusal that the gateway decided before it could ask (two credentials, bad path).
+    async fn refuse(&self, call_path: &str, connection: &Connection, reason: &'static str) -> Result<()>;
+}

@@ -1,0 +1,150 @@
+//! What is mounted: secrets engines and auth methods.
+
+use crate::{Auth, Clock, Egress, Request, Response, Result, View};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    Secret,
+    Auth,
+}
+
+/// One documented path, for `?help=1` and path-help.
+pub struct PathHelp {
+    /// `config`, `data/:path`, …
+    pub pattern: &'static str,
+    pub summary: &'static str,
+}
+
+/// Static facts about an engine type. Paths are relative to the mount and may end in `*`.
+pub struct Descriptor {
+    /// The mount `type`: `kv`, `totp`, `jwt`, …
+    pub type_name: &'static str,
+    pub kind: EngineKind,
+    pub description: &'static str,
+    /// Served without a token (logins).
+    pub unauthenticated: &'static [&'static str],
+    /// Need `sudo` besides the ordinary capability.
+    pub sudo: &'static [&'static str],
+    /// Request and response fields written to the audit log in clear (`version`, for example).
+    pub audit_clear: &'static [&'static str],
+    pub paths: &'static [PathHelp],
+}
+
+/// A mount's tunable settings.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize, PartialEq)]
+#[serde(default)]
+pub struct MountConfig {
+    /// Seconds; 0 = the system's default.
+    pub default_lease_ttl: u64,
+    pub max_lease_ttl: u64,
+    pub force_no_cache: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing_visibility: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audit_non_hmac_request_keys: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audit_non_hmac_response_keys: Vec<String>,
+}
+
+/// The mount an engine instance serves.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub uuid: uuid::Uuid,
+    pub accessor: String,
+    /// `secret/`, `auth/jwt/`: ends in `/`.
+    pub path: String,
+    pub type_name: String,
+    /// `{"version": "2"}` for KV v2.
+    pub options: std::collections::BTreeMap<String, String>,
+    pub config: MountConfig,
+    /// Effective TTLs after the system defaults.
+    pub default_ttl: Duration,
+    pub max_ttl: Duration,
+}
+
+/// What an engine may use while serving one request.
+pub struct Context<'a> {
+    pub view: &'a mut dyn View,
+    pub clock: &'a dyn Clock,
+    pub mount: &'a Mount,
+    /// Reads other mounts' secrets with the *caller's own token*, policy checked and audited
+    /// by the core; only the gateway's binding check needs it.
+    pub secrets: &'a dyn SecretReader,
+}
+
+/// The core's answer to "may the caller of this very request read that path?"
+#[async_trait]
+pub trait SecretReader: Send + Sync {
+    /// `Ok(true)` when the caller's policies grant `read` on API path `path`.
+    async fn caller_may_read(&self, path: &str) -> Result<bool>;
+}
+
+/// What a charge phase established, handed to `handle`.
+pub struct Charge(pub Box<dyn std::any::Any + Send>);
+
+/// A secrets engine or auth method instance: one per mount, shared by all requests.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    fn descriptor(&self) -> &'static Descriptor;
+
+    /// Decides Create against Update for a write: `Some(true)` when what `path` names exists.
+    /// `None`: the engine does not tell, the write is an Update.
+    async fn exists(&self, _cx: &mut Context<'_>, _request: &Request) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
+    /// `Some(key)` when this request must be charged (attempt counters, used codes) before it
+    /// is handled. Charges with one key run one at a time.
+    fn charge_key(&self, _request: &Request) -> Option<String> {
+        None
+    }
+
+    /// The charge itself: a small transaction of its own, durable before `handle` runs and
+    /// never rolled back. An error ends the request, its writes are still kept.
+    async fn charge(&self, _cx: &mut Context<'_>, _request: &Request) -> Result<Charge> {
+        Ok(Charge(Box::new(())))
+    }
+
+    /// Serves the request. May run several times when the transaction conflicts.
+    async fn handle(&self, cx: &mut Context<'_>, request: &Request, charge: Option<&Charge>) -> Result<Response>;
+
+    /// Runs before the transaction, may do I/O through [`Egress`] (a JWKS refresh): never under a View.
+    async fn prepare(&self, _request: &Request) -> Result<()> {
+        Ok(())
+    }
+
+    /// A record of this mount changed (on this node or another): drop what was derived from it.
+    fn invalidate(&self, _path: &str) {}
+
+    /// Checks a mount's options when it is enabled or tuned.
+    fn check_options(&self, _options: &std::collections::BTreeMap<String, String>) -> Result<()> {
+        Ok(())
+    }
+
+    /// This engine as an auth method, if it is one.
+    fn auth_method(&self) -> Option<&dyn AuthMethod> {
+        None
+    }
+}
+
+/// The part of an auth method the gateway uses: a credential in, an identity out, nothing written.
+#[async_trait]
+pub trait AuthMethod: Send + Sync {
+    /// I/O that verification may need (key fetch), single-flight, before `identify`.
+    async fn prepare_identify(&self, credential: &str) -> Result<()>;
+    /// Verifies `credential` for `role`.
+    async fn identify(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth>;
+}
+
+/// Makes engine instances of one type. Registering an engine is one entry in `vault-engines`.
+pub struct Factory {
+    pub type_name: &'static str,
+    pub kind: EngineKind,
+    pub make: fn(&Mount, Arc<dyn Egress>) -> Result<Arc<dyn Engine>>,
+}
+

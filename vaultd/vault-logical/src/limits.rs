@@ -1,0 +1,18 @@
+//! Every bound of the contract, by name.
+
+/// Longest API path, in bytes, below `/v1/`.
+pub const MAX_PATH_BYTES: usize = 2048;
+/// Longest single path segment, in bytes.
+pub const MAX_SEGMENT_BYTES: usize = 512;
+/// Most segments in a path.
+pub const MAX_PATH_SEGMENTS: usize = 64;
+/// Most names one LIST answers; more are reached with `after`.
+pub const MAX_LIST_KEYS: usize = 100_000;
+/// Deepest nesting of a JSON request body.
+pub const MAX_JSON_DEPTH: usize = 64;
+/// Largest secret an engine may store in one record, in bytes.
+pub const MAX_SECRET_BYTES: usize = 512 * 1024;
+/// Longest duration that a field may state: about 100 years, in seconds.
+pub const MAX_DURATION_SECS: u64 = 100 * 366 * 24 * 3600;
+/// Largest body an egress fetch (a JWKS, for example) may answer, in bytes.
+pub const MAX_EGRESS_BODY: usize = 1024 * 1024;
