@@ -1,1 +1,28 @@
-//! audit
+//! The audit: every request and every answer on record before it counts, in files that prove
+//! themselves (chained line by line, checkpoints signed with Ed25519).
+//!
+//! The pipeline gives an [`Audit`] borrowed views of what happened and gets proofs back: a mount
+//! is called only with [`Audited`], an answer encoded only from [`Recorded`], a stream's head only
+//! from [`Opened`]. Without a device, proofs are issued freely; with one or more, only when a
+//! device has accepted the record.
+
+mod broker;
+mod checkpoint;
+mod config;
+mod entry;
+mod error;
+mod identity;
+pub mod limits;
+mod proof;
+mod sealed;
+
+pub use broker::{Audit, DeviceStatus, Head, Settings};
+pub use checkpoint::PublicKey;
+pub use config::{DeviceConfig, Origin, SyncMode};
+pub use entry::{
+    Body, ClearKeys, Credential, Identity, IssuedEntry, MountEntry, RequestEntry, ResponseEntry, WrapEntry,
+};
+pub use error::AuditError;
+pub use identity::IdentityHashes;
+pub use proof::{Audited, Opened, Recorded, Unaudited};
+pub use sealed::{SealedAttempt, SealedRing};

@@ -1,0 +1,99 @@
+//! Proof types: what the pipeline must hold to go on. Only this module makes them.
+
+use super::broker::Inner;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use vault_logical::{Completion, Outcome, RequestId};
+
+/// The request is on record (or, without a valid identity and above the rate, counted in the
+/// next summary). A mount is called only with one of these.
+#[must_use]
+#[derive(Debug)]
+pub struct Audited {
+    pub(super) id: RequestId,
+    /// Counted, not recorded line by line.
+    pub(super) summed: bool,
+}
+
+impl Audited {
+    /// The request this proof is for.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+}
+
+/// An outcome whose record is written. A response is encoded only from one of these.
+#[must_use]
+pub struct Recorded<T>(pub(super) T);
+
+impl<T> Recorded<T> {
+    /// The outcome, for the codec.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+    /// Changes the form of the outcome (an error into its reply).
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Recorded<U> {
+        Recorded(f(self.0))
+    }
+    /// The closed list of answers that go out without a record.
+    pub fn unaudited(_why: Unaudited, outcome: T) -> Self {
+        Recorded(outcome)
+    }
+}
+
+impl<T> fmt::Debug for Recorded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recorded")
+    }
+}
+
+/// Answers that need no record: they carry nothing but public status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unaudited {
+    Health,
+    SealStatus,
+    Leader,
+    /// 503 to a request that cannot be served while sealed; nothing was done.
+    Sealed,
+    /// 503 or 500 because the record itself failed; nothing else is in the answer.
+    NotRecorded,
+}
+
+/// A recorded request whose answer is a stream. Holds the reserved slot of its completion record.
+#[must_use]
+pub struct Opened {
+    pub(super) inner: Arc<Inner>,
+    pub(super) id: RequestId,
+    pub(super) done: AtomicBool,
+}
+
+impl Opened {
+    /// The request this stream answers.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Writes the completion record. The first call counts, later ones do nothing. It cannot
+    /// fail: when no device accepts it, it is kept in its slot and written once one recovers.
+    pub fn complete(&self, completion: &Completion) {
+        if !self.done.swap(true, Ordering::AcqRel) {
+            self.inner.complete(self.id, completion);
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.complete(&Completion { outcome: Outcome::Cut, ..Completion::default() });
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("id", &self.id).finish_non_exhaustive()
+    }
+}
