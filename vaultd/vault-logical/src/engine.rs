@@ -85,7 +85,7 @@ pub trait SecretReader: Send + Sync {
 }
 
 /// What a charge phase established, handed to `handle`.
-pub struct Charge(pub Box<dyn std::any::Any + Send>);
+pub struct Charge(pub Box<dyn std::any::Any + Send + Sync>);
 
 /// A secrets engine or auth method instance: one per mount, shared by all requests.
 #[async_trait]
