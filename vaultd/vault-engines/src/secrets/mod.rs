@@ -1,0 +1,4 @@
+//! Secrets engines.
+
+pub(crate) mod cubbyhole;
+pub(crate) mod kv;
