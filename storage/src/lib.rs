@@ -1,1 +1,22 @@
-//! storage
+//! Durable bytes, encrypted: physical backends, journal, barrier, keyring.
+//!
+//! [`SealedStore`] is what can be known without the keys; [`Store`] exists only while unsealed. Neither names nor
+//! values are readable at rest, and every record that is missing, old or foreign is noticed.
+
+mod barrier;
+mod config;
+mod error;
+pub mod limits;
+pub mod physical;
+mod seal;
+mod space;
+mod store;
+
+pub use barrier::Cipher;
+pub use config::{Backend, JournalConfig, StoreConfig};
+pub use error::{CommitError, Error, ErrorKind, UnsealError};
+pub use seal::{Clock, InitParams, Initialising, SealConfigStatus, SealedStore};
+pub use space::{Partition, Space};
+pub use store::{
+    ChangeSink, Changed, FatalSink, KeyName, KeyStatus, RekeyProposal, Store, Transaction, Versioned,
+};

@@ -1,0 +1,61 @@
+//! Every bound of the encrypted store.
+
+use crate::physical::{MAX_TXN_BYTES, MAX_TXN_OPS};
+
+/// Most writes one [`Transaction`](crate::Transaction) may hold; the rest of the physical transaction is for the head
+/// and the index records.
+pub const MAX_WRITES: usize = MAX_TXN_OPS - 4;
+/// Room in each physical transaction for head, index records and the framing of a backend.
+pub const TXN_RESERVE_BYTES: usize = 64 * 1024;
+/// Most bytes (keys, sealed values, riders) one transaction may hold.
+pub const MAX_WRITE_BYTES: usize = MAX_TXN_BYTES - TXN_RESERVE_BYTES;
+/// Most facts one transaction may have read.
+pub const MAX_READS: usize = 4096;
+
+/// Longest plaintext path, in bytes.
+pub const MAX_PATH_BYTES: usize = 4096;
+/// Most segments of a path.
+pub const MAX_PATH_SEGMENTS: usize = 256;
+/// Folder prefixes kept by the name cache, over all shards.
+pub const MAX_CACHED_FOLDERS: usize = 16 * 1024;
+/// Shards of the name cache.
+pub const NAME_CACHE_SHARDS: usize = 16;
+/// Most names one listing answers, whatever limit it asks for.
+pub const MAX_LIST_NAMES: usize = 1 << 20;
+/// Children read from the backend at a time while listing.
+pub const LIST_PAGE: usize = 1024;
+/// Names decrypted without leaving the async thread.
+pub const INLINE_LIST_NAMES: usize = 128;
+/// Listings that may decrypt off the async threads at a time, over the process.
+pub const MAX_LIST_WORKERS: usize = 2;
+/// Fence records of a partition: folders share them by hash.
+pub const FENCE_STRIPES: u32 = 4096;
+
+/// Transactions waiting for the committer; more wait at the door.
+pub const COMMIT_QUEUE: usize = 1024;
+/// Most transactions of one round.
+pub const MAX_ROUND_TXNS: usize = 256;
+/// Most plaintext bytes of one round (the transaction that passes it is still in).
+pub const MAX_ROUND_BYTES: usize = 4 * 1024 * 1024;
+
+/// Terms of one namespace's keyring.
+pub const MAX_TERMS: usize = 4096;
+/// Namespaces with a keyring.
+pub const MAX_KEYRINGS: usize = 4096;
+/// Named keys (token key, audit keys by device) of a keyring file.
+pub const MAX_NAMED_KEYS: usize = 1024;
+/// Longest name of an audit device.
+pub const MAX_KEY_LABEL: usize = 255;
+/// Partitions of a store.
+pub const MAX_PARTITIONS: usize = 1 << 20;
+
+/// Records a verification reads at a time, at least and at most.
+pub const VERIFY_BATCH: std::ops::RangeInclusive<usize> = 16..=1024;
+/// Bytes a verification aims to hold at a time.
+pub const VERIFY_BATCH_BYTES: usize = 1024 * 1024;
+/// Most writes to the anchor file: one in this many milliseconds.
+pub const ANCHOR_INTERVAL_MS: u64 = 1000;
+/// Largest anchor file.
+pub const MAX_ANCHOR_BYTES: u64 = 4096;
+/// Longest wait for an earlier store of this process to let go of the writer's place, in milliseconds.
+pub const RELEASE_WAIT_MS: u64 = 10_000;
