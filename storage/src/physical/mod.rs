@@ -6,6 +6,14 @@ use std::sync::Arc;
 pub mod key;
 pub use key::{Child, Key};
 
+#[doc(hidden)]
+pub mod conformance;
+pub mod memory;
+
+mod listing;
+mod round;
+mod watch;
+
 /// Position in the store's history: each applied round of transactions takes the next one.
 pub type Seq = u64;
 
@@ -116,3 +124,6 @@ pub trait Physical: Send + Sync {
     /// Syncs everything and lets go of the files; later calls fail with `Poisoned`.
     async fn close(&self) -> Result<()>;
 }
+
+#[cfg(test)]
+mod tests;
