@@ -9,6 +9,7 @@ mod error;
 pub mod limits;
 pub mod physical;
 mod seal;
+mod shamir;
 mod space;
 mod store;
 
