@@ -14,10 +14,13 @@ pub(crate) fn check(mut response: Response, data: &Data, known: &[&str], capture
         names.join(" ")
     };
     let keys = || data.keys().map(String::as_str);
-    let ignored: Vec<_> = keys().filter(|k| !known.contains(k) && !captured.contains(k) && !is_verb(k)).collect();
+    let ignored: Vec<_> =
+        keys().filter(|k| !known.contains(k) && !captured.contains(k) && !is_verb(k)).collect();
     let replaced: Vec<_> = keys().filter(|k| captured.contains(k)).collect();
     if !ignored.is_empty() {
-        response.warnings.push(format!("Endpoint ignored these unrecognized parameters: [{}]", join(ignored)));
+        response
+            .warnings
+            .push(format!("Endpoint ignored these unrecognized parameters: [{}]", join(ignored)));
     }
     if !replaced.is_empty() {
         response.warnings.push(format!(
@@ -71,7 +74,12 @@ mod tests {
 
     #[test]
     fn warnings_read_like_vaults() {
-        let r = check(Response::empty(), &data(json!({"zz": 1, "aa": 2, "ok": 3, "name": 4, "list": true})), &["ok"], &["name"]);
+        let r = check(
+            Response::empty(),
+            &data(json!({"zz": 1, "aa": 2, "ok": 3, "name": 4, "list": true})),
+            &["ok"],
+            &["name"],
+        );
         assert_eq!(
             r.warnings,
             [

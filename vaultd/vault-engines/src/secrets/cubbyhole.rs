@@ -8,8 +8,8 @@ use crate::params;
 use crate::secrets::kv::record::{self, Stored};
 use async_trait::async_trait;
 use vault_logical::{
-    Charge, Context, Descriptor, Engine, EngineKind, Error, Factory, Operation, PathHelp, Request, Response, Result,
-    ViewExt,
+    Charge, Context, Descriptor, Engine, EngineKind, Error, Factory, Operation, PathHelp, Request, Response,
+    Result, ViewExt,
 };
 
 pub(crate) const FACTORY: Factory = Factory {
@@ -25,7 +25,10 @@ static DESCRIPTOR: Descriptor = Descriptor {
     unauthenticated: &[],
     sudo: &[],
     audit_clear: &[],
-    paths: &[PathHelp { pattern: ":path", summary: "Read, write, list and delete secrets that only this token sees." }],
+    paths: &[PathHelp {
+        pattern: ":path",
+        summary: "Read, write, list and delete secrets that only this token sees.",
+    }],
 };
 
 struct Cubbyhole;
@@ -48,7 +51,12 @@ impl Engine for Cubbyhole {
         Ok(Some(cx.view.get(&path).await?.is_some()))
     }
 
-    async fn handle(&self, cx: &mut Context<'_>, request: &Request, _charge: Option<&Charge>) -> Result<Response> {
+    async fn handle(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Request,
+        _charge: Option<&Charge>,
+    ) -> Result<Response> {
         let prefix = prefix(request)?;
         let path = format!("{prefix}{}", request.path);
         match request.operation {
@@ -79,5 +87,39 @@ impl Engine for Cubbyhole {
             }
             Operation::Patch | Operation::Invoke => Err(Error::unsupported_operation()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, caller, data, run};
+    use serde_json::json;
+    use vault_logical::ErrorKind;
+
+    #[test]
+    fn each_token_sees_only_its_own() {
+        run(async {
+            let b = Bench::mount("cubbyhole", &[]);
+            b.write("a/k", json!({"v": 1})).await.unwrap();
+            assert_eq!(data(&b.read("a/k").await.unwrap()), json!({"v": 1}));
+            assert_eq!(b.list("", json!({})).await.unwrap(), ["a/"]);
+
+            *b.caller.lock() = caller(Some("other"));
+            assert_eq!(b.read("a/k").await.unwrap_err().kind(), ErrorKind::NotFound);
+            assert!(b.list("", json!({})).await.unwrap().is_empty());
+            b.delete("a/k").await.unwrap();
+
+            for id in [None, Some(""), Some("hole/a")] {
+                *b.caller.lock() = caller(id);
+                assert_eq!(b.read("a/k").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+                assert_eq!(
+                    b.write("k", json!({"v": 1})).await.unwrap_err().kind(),
+                    ErrorKind::PermissionDenied
+                );
+                assert_eq!(b.list("", json!({})).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            }
+            *b.caller.lock() = caller(Some("hole"));
+            assert_eq!(data(&b.read("a/k").await.unwrap()), json!({"v": 1}));
+        });
     }
 }

@@ -101,7 +101,13 @@ fn check_and_set(request: &Request, settings: &Settings, key: &KeyRecord) -> Res
 }
 
 /// Stores `data` as the next version.
-async fn push(cx: &mut Context<'_>, settings: &Settings, mut key: KeyRecord, path: &str, data: &Data) -> Result<Data> {
+async fn push(
+    cx: &mut Context<'_>,
+    settings: &Settings,
+    mut key: KeyRecord,
+    path: &str,
+    data: &Data,
+) -> Result<Data> {
     let now = cx.clock.now();
     let raw = record::encode(data)?;
     let version = VersionRecord { created: now, deletion: settings.deletion(&key, now), destroyed: false };

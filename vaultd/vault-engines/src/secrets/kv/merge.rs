@@ -44,7 +44,9 @@ fn strip(data: Data, depth: usize) -> Data {
     let below = depth.saturating_sub(1);
     data.into_iter()
         .map(|(name, value)| match value {
-            Value::Object(inner) if below > 0 && !inner.is_empty() => (name, Value::Object(strip(inner, below))),
+            Value::Object(inner) if below > 0 && !inner.is_empty() => {
+                (name, Value::Object(strip(inner, below)))
+            }
             _ => (name, Value::Null),
         })
         .collect()
@@ -92,8 +94,14 @@ mod tests {
     #[test]
     fn structure_holds_no_value() {
         let d = obj(json!({"a": {"b": {"c": "secret"}, "e": {}}, "l": [{"x": "secret"}], "s": "secret"}));
-        assert_eq!(Value::Object(structure(d.clone(), 0)), json!({"a": {"b": {"c": null}, "e": null}, "l": null, "s": null}));
+        assert_eq!(
+            Value::Object(structure(d.clone(), 0)),
+            json!({"a": {"b": {"c": null}, "e": null}, "l": null, "s": null})
+        );
         assert_eq!(Value::Object(structure(d.clone(), 1)), json!({"a": null, "l": null, "s": null}));
-        assert_eq!(Value::Object(structure(d, 2)), json!({"a": {"b": null, "e": null}, "l": null, "s": null}));
+        assert_eq!(
+            Value::Object(structure(d, 2)),
+            json!({"a": {"b": null, "e": null}, "l": null, "s": null})
+        );
     }
 }

@@ -23,7 +23,10 @@ const FORM: u8 = 1;
 pub(crate) fn encode(data: &Data) -> Result<Box<RawValue>> {
     let raw = serde_json::value::to_raw_value(data).map_err(|_| Error::internal("data cannot be encoded"))?;
     if raw.get().len() > MAX_SECRET_BYTES {
-        return Err(Error::new(ErrorKind::TooLarge, format!("secret is larger than {MAX_SECRET_BYTES} bytes")));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("secret is larger than {MAX_SECRET_BYTES} bytes"),
+        ));
     }
     Ok(raw)
 }

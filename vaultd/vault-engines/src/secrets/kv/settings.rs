@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn durations_as_go_prints_them() {
-        for (n, text) in [(0, "0s"), (-1, "-1s"), (59, "59s"), (60, "1m0s"), (3600, "1h0m0s"), (12_319, "3h25m19s")] {
+        for (n, text) in
+            [(0, "0s"), (-1, "-1s"), (59, "59s"), (60, "1m0s"), (3600, "1h0m0s"), (12_319, "3h25m19s")]
+        {
             assert_eq!(go_duration(n), text);
         }
     }

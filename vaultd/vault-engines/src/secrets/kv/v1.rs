@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use vault_logical::{
-    Charge, Context, Data, Descriptor, Engine, EngineKind, Error, Operation, PathHelp, Request, Response, Result,
-    ViewExt, field,
+    Charge, Context, Data, Descriptor, Engine, EngineKind, Error, Operation, PathHelp, Request, Response,
+    Result, ViewExt, field,
 };
 
 static DESCRIPTOR: Descriptor = Descriptor {
@@ -53,7 +53,12 @@ impl Engine for KvV1 {
         Ok(Some(cx.view.get(&stored_at(&request.path)).await?.is_some()))
     }
 
-    async fn handle(&self, cx: &mut Context<'_>, request: &Request, _charge: Option<&Charge>) -> Result<Response> {
+    async fn handle(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Request,
+        _charge: Option<&Charge>,
+    ) -> Result<Response> {
         match request.operation {
             Operation::Read => match cx.view.get_json::<Stored>(&stored_at(&request.path)).await? {
                 None => Err(Error::not_found()),
@@ -83,7 +88,8 @@ impl Engine for KvV1 {
             }
             Operation::List => {
                 let (after, limit) = params::page(&request.data)?;
-                let keys = cx.view.list(&params::folder("data/", &request.path), after.as_deref(), limit).await?;
+                let keys =
+                    cx.view.list(&params::folder("data/", &request.path), after.as_deref(), limit).await?;
                 Ok(params::check(Response::keys(keys), &request.data, params::LIST_FIELDS, &[]))
             }
             Operation::Patch | Operation::Invoke => Err(Error::unsupported_operation()),

@@ -4,7 +4,8 @@ use super::{data, metadata, record, settings, versions};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use vault_logical::{
-    Charge, Context, Descriptor, Engine, EngineKind, Error, ErrorKind, Operation, PathHelp, Request, Response, Result,
+    Charge, Context, Descriptor, Engine, EngineKind, Error, ErrorKind, Operation, PathHelp, Request,
+    Response, Result,
 };
 
 static DESCRIPTOR: Descriptor = Descriptor {
@@ -17,8 +18,14 @@ static DESCRIPTOR: Descriptor = Descriptor {
     audit_clear: &[],
     paths: &[
         PathHelp { pattern: "config", summary: "Settings of the whole mount." },
-        PathHelp { pattern: "data/:path", summary: "Write, patch, read and delete the current version; read any version." },
-        PathHelp { pattern: "metadata/:path", summary: "A key's versions and settings; list keys; remove a key for good." },
+        PathHelp {
+            pattern: "data/:path",
+            summary: "Write, patch, read and delete the current version; read any version.",
+        },
+        PathHelp {
+            pattern: "metadata/:path",
+            summary: "A key's versions and settings; list keys; remove a key for good.",
+        },
         PathHelp { pattern: "delete/:path", summary: "Mark versions as deleted; they can be undeleted." },
         PathHelp { pattern: "undelete/:path", summary: "Restore deleted versions." },
         PathHelp { pattern: "destroy/:path", summary: "Remove the data of versions for good." },
@@ -53,7 +60,11 @@ impl<'a> Route<'a> {
         let listing = request.operation == Operation::List;
         match head {
             "metadata" if listing => Route::Metadata(key),
-            "data" | "metadata" | "delete" | "undelete" | "destroy" | "subkeys" if key.is_empty() && !listing => Route::Root,
+            "data" | "metadata" | "delete" | "undelete" | "destroy" | "subkeys"
+                if key.is_empty() && !listing =>
+            {
+                Route::Root
+            }
             "data" => Route::Data(key),
             "metadata" => Route::Metadata(key),
             "delete" => Route::Delete(key),
@@ -66,7 +77,12 @@ impl<'a> Route<'a> {
 
     fn key(&self) -> &'a str {
         match self {
-            Route::Data(k) | Route::Metadata(k) | Route::Delete(k) | Route::Undelete(k) | Route::Destroy(k) | Route::Subkeys(k) => k,
+            Route::Data(k)
+            | Route::Metadata(k)
+            | Route::Delete(k)
+            | Route::Undelete(k)
+            | Route::Destroy(k)
+            | Route::Subkeys(k) => k,
             Route::Config | Route::Root | Route::Unknown => "",
         }
     }
@@ -105,19 +121,27 @@ impl Engine for KvV2 {
 
     async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
         match Route::of(request) {
-            Route::Data(key) | Route::Metadata(key) => Ok(Some(cx.view.get(&record::meta_path(key)).await?.is_some())),
+            Route::Data(key) | Route::Metadata(key) => {
+                Ok(Some(cx.view.get(&record::meta_path(key)).await?.is_some()))
+            }
             _ => Ok(None),
         }
     }
 
-    async fn handle(&self, cx: &mut Context<'_>, request: &Request, _charge: Option<&Charge>) -> Result<Response> {
+    async fn handle(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Request,
+        _charge: Option<&Charge>,
+    ) -> Result<Response> {
         use Operation::{Create, Delete, List, Patch, Read, Update};
         let route = Route::of(request);
         let operation = request.operation;
         if matches!(operation, Create | Update | Patch) && route.key().ends_with('/') {
             return Err(Error::invalid("cannot write to a path ending in '/'"));
         }
-        if operation == Patch && matches!(route, Route::Data(_) | Route::Metadata(_)) && !request.merge_patch {
+        if operation == Patch && matches!(route, Route::Data(_) | Route::Metadata(_)) && !request.merge_patch
+        {
             return Err(Error::new(
                 ErrorKind::UnsupportedMediaType,
                 "PATCH requires Content-Type of application/merge-patch+json",
