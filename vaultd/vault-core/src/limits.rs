@@ -8,7 +8,75 @@ pub const MAX_TOKEN_DEPTH: usize = 32;
 pub const MAX_TOKEN_BYTES: usize = 512;
 /// Longest policy text, in bytes.
 pub const MAX_POLICY_BYTES: usize = 256 * 1024;
+/// Most rules in one policy.
+pub const MAX_POLICY_RULES: usize = 2_000;
+/// Longest policy name, in bytes.
+pub const MAX_POLICY_NAME_BYTES: usize = 128;
 /// Most policies one token may carry.
 pub const MAX_TOKEN_POLICIES: usize = 128;
 /// Most mounts of each kind.
 pub const MAX_MOUNTS: usize = 10_000;
+/// Largest record an engine may write: the largest secret plus its framing.
+pub const MAX_RECORD_BYTES: usize = vault_logical::limits::MAX_SECRET_BYTES + 16 * 1024;
+/// Most compiled ACLs kept; past it the cache starts anew.
+pub const MAX_CACHED_ACLS: usize = 1024;
+/// Most policies.
+pub const MAX_POLICIES: usize = 100_000;
+/// Unseal and rekey progress is wiped after this long without completion.
+pub const CEREMONY_TTL: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+/// Largest number of key shares (one byte of x coordinate, zero excluded).
+pub const MAX_SHARES: u64 = 255;
+/// Longest mount path, in bytes.
+pub const MAX_MOUNT_PATH: usize = 256;
+/// Longest description of a mount or device, in bytes.
+pub const MAX_DESCRIPTION: usize = 1024;
+/// Most locks that serialise charges with one key; keys share locks by hash.
+pub const CHARGE_LOCKS: usize = 256;
+/// Longest wait for a charge's turn.
+pub const CHARGE_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often the sweeper looks for expired tokens and unfinished jobs.
+pub const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+/// Records deleted in one step of disabling a mount.
+pub const PURGE_STEP: usize = 64;
+/// Most paths one capabilities request may ask about.
+pub const MAX_CAPABILITY_PATHS: usize = 256;
+/// Longest key the unseal endpoint reads, in characters.
+pub const MAX_SHARE_CHARS: usize = 256;
+/// Random base62 characters of a token id after its prefix: 190 bits.
+pub const TOKEN_RANDOM_CHARS: usize = 32;
+/// Random base62 characters of an accessor, as in Vault.
+pub const ACCESSOR_CHARS: usize = 24;
+/// Parts of the token cache, each behind a lock of its own.
+pub const TOKEN_CACHE_SHARDS: usize = 64;
+/// Most tokens one part of the cache keeps.
+pub const TOKEN_CACHE_PER_SHARD: usize = 512;
+/// Locks that order the use counts of tokens; tokens share locks by hash.
+pub const TOKEN_USE_LOCKS: usize = 256;
+/// Most entries in a token's metadata.
+pub const MAX_TOKEN_META: usize = 64;
+/// Most bytes of a token's metadata, names and values together.
+pub const MAX_TOKEN_META_BYTES: usize = 16 * 1024;
+/// Longest display name, in bytes.
+pub const MAX_DISPLAY_NAME: usize = 512;
+/// Longest token role name, in bytes.
+pub const MAX_TOKEN_ROLE_NAME: usize = 128;
+/// Most policies or globs in one list of a token role.
+pub const MAX_TOKEN_ROLE_POLICIES: usize = 1024;
+/// Most accessors one LIST looks at.
+pub const MAX_ACCESSOR_LIST: usize = 10_000;
+/// A token whose last use is under way is removed by the sweeper after this long, should the
+/// request that used it never come back to do so. Longer than any request may take.
+pub const LAST_USE_GRACE: std::time::Duration = std::time::Duration::from_secs(300);
+/// The sweeper stays this far behind the clock, so that no transaction can still be adding to a
+/// minute that it has finished with. Longer than any request may take.
+pub const SWEEP_LAG: std::time::Duration = std::time::Duration::from_secs(120);
+/// Transactions one sweep may commit before it hands back.
+pub const SWEEP_TXNS: usize = 64;
+/// Minutes one sweep may look at before it hands back.
+pub const SWEEP_MINUTES: u64 = 5_000;
+/// Tokens removed by one transaction of the sweeper: nine operations each at most.
+pub const SWEEP_TOKENS: usize = 10;
+/// Jobs one sweep may look at before it hands back.
+pub const SWEEP_JOBS: usize = 256;
+/// Cubbyhole records removed by one transaction of the sweeper.
+pub const SWEEP_CUBBYHOLE: usize = 64;
