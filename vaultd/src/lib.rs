@@ -1,1 +1,7 @@
-//! vaultd
+//! The daemon: sockets, TLS, configuration, signals and the wiring of core, engines and gateway.
+//! The only crate that binds a socket or reads a config file.
+
+pub mod codec;
+pub mod limits;
+pub mod listener;
+pub mod tls;

@@ -1,0 +1,146 @@
+//! HTTP on one side, the core's `Exchange` on the other. Nothing else in the daemon knows how
+//! Vault's API looks on the wire.
+
+pub mod answer;
+mod body;
+mod envelope;
+mod head;
+mod json;
+mod percent;
+mod refusal;
+mod status;
+
+use crate::limits::{MAX_ANONYMOUS_BODY_BYTES, REQUEST_DEADLINE};
+use crate::listener::Handler;
+use answer::Answer;
+use async_trait::async_trait;
+use body::Budget;
+use bytes::Bytes;
+use head::{BodyForm, Head};
+use http::{Request, Response, StatusCode};
+use hyper::body::Body;
+use refusal::Refusal;
+use std::sync::Arc;
+use vault_core::exchange::{Exchange, Incoming, Reply};
+use vault_logical::{Connection, Data, RequestId};
+
+pub use envelope::refuse;
+pub use refusal::Refusal as CodecRefusal;
+
+/// The API: decodes requests, has the core answer them, encodes the answers.
+pub struct Api {
+    exchange: Arc<dyn Exchange>,
+    max_request_bytes: usize,
+    budget: Budget,
+}
+
+impl Api {
+    /// `max_request_bytes` bounds the body of a request that carries a token.
+    pub fn new(exchange: Arc<dyn Exchange>, max_request_bytes: usize) -> Self {
+        Api { exchange, max_request_bytes, budget: Budget::default() }
+    }
+
+    /// Serves one request.
+    pub async fn serve<B>(&self, request: Request<B>, connection: &Connection) -> Response<Answer>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        let head = match head::decode(&parts) {
+            Ok(head) => head,
+            Err(refusal) => return refuse(&unread(refusal, &body)),
+        };
+        // The token's header value lives no longer than needed.
+        drop(parts);
+        let (head_only, namespace) = (head.head_only, head.namespace.clone());
+        let mut response = match self.decode_body(&head, body).await {
+            Err(refusal) => refuse(&refusal),
+            Ok((data, share)) => {
+                let reply = self.exchange(incoming(head, data, connection)).await;
+                drop(share);
+                match reply {
+                    Ok(reply) => envelope::encode(reply, &namespace),
+                    Err(refusal) => refuse(&refusal),
+                }
+            }
+        };
+        if head_only {
+            *response.body_mut() = Answer::empty();
+        }
+        response
+    }
+
+    async fn decode_body<B>(&self, head: &Head, body: B) -> Result<(Data, Option<body::Share>), Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if head.body == BodyForm::None {
+            return Ok((head.query.clone(), None));
+        }
+        let trusted = head.has_token() && !self.exchange.sealed();
+        let cap = match trusted {
+            true => self.max_request_bytes,
+            false => self.max_request_bytes.min(MAX_ANONYMOUS_BODY_BYTES),
+        };
+        let (bytes, share) = body::read(body, cap, &self.budget).await?;
+        let is_form = head.body == BodyForm::Form && bytes.trim_ascii_start().first() != Some(&b'{');
+        let data = match is_form {
+            true => match std::str::from_utf8(&bytes) {
+                Ok(text) => percent::parse_parameters(text.trim_ascii())?,
+                Err(_) => return Err(Refusal::bad("the form is not UTF-8")),
+            },
+            false => json::parse_object(&bytes).map_err(|e| Refusal::bad(e.to_string()))?,
+        };
+        Ok((data, Some(share)))
+    }
+
+    /// Runs the request to its end even if the caller hangs up: what was begun is finished and
+    /// recorded. The deadline only ends the wait.
+    async fn exchange(&self, incoming: Incoming) -> Result<Reply, Refusal> {
+        let exchange = Arc::clone(&self.exchange);
+        let work = tokio::spawn(async move { exchange.handle(incoming).await });
+        match tokio::time::timeout(REQUEST_DEADLINE, work).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => {
+                tracing::error!("a request ended in a panic");
+                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").closing())
+            }
+            Err(_) => {
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long").closing())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Api {
+    async fn handle(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        connection: &Connection,
+    ) -> Response<Answer> {
+        self.serve(request, connection).await
+    }
+}
+
+/// A refused request whose body was not read: the connection cannot carry another.
+fn unread<B: Body>(refusal: Refusal, body: &B) -> Refusal {
+    if body.is_end_stream() { refusal } else { refusal.closing() }
+}
+
+fn incoming(head: Head, data: Data, connection: &Connection) -> Incoming {
+    Incoming {
+        id: RequestId::new_v4(),
+        verb: head.verb,
+        path: head.path,
+        token: head.token,
+        namespace: head.namespace,
+        data,
+        wrap_ttl: head.wrap_ttl,
+        merge_patch: head.merge_patch,
+        connection: connection.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! Who is connected: the caps on it, and the way to close everybody.
+
+use crate::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_UNIX_CONNECTIONS};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// Most connections at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    pub tcp: usize,
+    pub per_source: usize,
+    pub unix: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Caps { tcp: MAX_CONNECTIONS, per_source: MAX_CONNECTIONS_PER_SOURCE, unix: MAX_UNIX_CONNECTIONS }
+    }
+}
+
+/// Raised by every [`Registry::close_all`]; connections older than it close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epoch {
+    pub generation: u64,
+    pub stopping: bool,
+}
+
+/// All open connections of the daemon. Cheap to share.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    caps: Caps,
+    open: Mutex<Open>,
+    epoch: watch::Sender<Epoch>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Open {
+    next_id: u64,
+    tcp: usize,
+    unix: usize,
+    refused: u64,
+    sources: HashMap<IpAddr, usize>,
+    connections: HashMap<u64, Arc<Activity>>,
+}
+
+impl Registry {
+    pub fn new(caps: Caps) -> Self {
+        let (epoch, _) = watch::channel(Epoch::default());
+        Registry { inner: Arc::new(Inner { caps, open: Mutex::default(), epoch, changed: Notify::new() }) }
+    }
+
+    /// A place for a new connection; `None` at a cap. `source` is `None` on unix sockets.
+    pub(super) fn admit(&self, source: Option<IpAddr>) -> Option<Admitted> {
+        let source = source.map(group);
+        let epoch = self.inner.epoch.subscribe();
+        let caps = self.inner.caps;
+        let mut guard = self.inner.open.lock();
+        let open = &mut *guard;
+        let room = match source {
+            None => open.unix < caps.unix,
+            Some(s) => open.tcp < caps.tcp && open.sources.get(&s).copied().unwrap_or(0) < caps.per_source,
+        };
+        if !room {
+            open.refused += 1;
+            return None;
+        }
+        match source {
+            None => open.unix += 1,
+            Some(s) => {
+                open.tcp += 1;
+                *open.sources.entry(s).or_insert(0) += 1;
+            }
+        }
+        open.next_id += 1;
+        let activity = Arc::new(Activity::new(epoch.borrow().generation));
+        open.connections.insert(open.next_id, Arc::clone(&activity));
+        Some(Admitted { registry: self.clone(), id: open.next_id, source, activity, epoch })
+    }
+
+    /// Closes every connection: idle ones now, the others after the answer they are waiting for.
+    /// New ones are accepted.
+    pub fn close_all(&self) {
+        self.inner.epoch.send_modify(|e| e.generation += 1);
+    }
+
+    /// Waits until no connection older than the last [`Registry::close_all`] is idle, at most
+    /// `bound`. `true` when that is so.
+    pub async fn idle_closed(&self, bound: Duration) -> bool {
+        let generation = self.inner.epoch.borrow().generation;
+        self.until(bound, move |open| {
+            open.connections.values().all(|a| a.generation >= generation || a.in_flight() > 0)
+        })
+        .await
+    }
+
+    /// Closes every connection and accepts no more.
+    pub(super) fn stop(&self) {
+        self.inner.epoch.send_modify(|e| {
+            e.generation += 1;
+            e.stopping = true;
+        });
+    }
+
+    /// Waits until no connection is left, at most `bound`. `true` when that is so.
+    pub(super) async fn drained(&self, bound: Duration) -> bool {
+        self.until(bound, |open| open.connections.is_empty()).await
+    }
+
+    pub(super) fn epoch(&self) -> watch::Receiver<Epoch> {
+        self.inner.epoch.subscribe()
+    }
+
+    /// Open connections now.
+    pub fn count(&self) -> usize {
+        self.inner.open.lock().connections.len()
+    }
+
+    /// Connections turned away at a cap since the start.
+    pub fn refused(&self) -> u64 {
+        self.inner.open.lock().refused
+    }
+
+    async fn until(&self, bound: Duration, done: impl Fn(&Open) -> bool) -> bool {
+        let wait = async {
+            loop {
+                let changed = self.inner.changed.notified();
+                if done(&self.inner.open.lock()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(bound, wait).await.is_ok()
+    }
+}
+
+/// The unit of the per-source cap: an IPv4 address, or an IPv6 /64, which one customer holds.
+fn group(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+/// A connection's place; given back when dropped.
+pub(super) struct Admitted {
+    registry: Registry,
+    id: u64,
+    source: Option<IpAddr>,
+    pub activity: Arc<Activity>,
+    pub epoch: watch::Receiver<Epoch>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.registry.inner.open.lock();
+        open.connections.remove(&self.id);
+        match self.source {
+            None => open.unix = open.unix.saturating_sub(1),
+            Some(s) => {
+                open.tcp = open.tcp.saturating_sub(1);
+                let left = open.sources.get(&s).map_or(0, |n| n.saturating_sub(1));
+                if left == 0 {
+                    open.sources.remove(&s);
+                } else {
+                    open.sources.insert(s, left);
+                }
+            }
+        }
+        drop(open);
+        self.registry.inner.changed.notify_waiters();
+    }
+}
+
+/// What happens on one connection.
+pub(super) struct Activity {
+    pub generation: u64,
+    in_flight: AtomicUsize,
+    times: Mutex<Times>,
+    /// Woken when an answer asks for the connection to close.
+    pub close: Notify,
+}
+
+struct Times {
+    next_answer: u64,
+    /// When the last request ended, or the connection began.
+    idle_since: Instant,
+    /// Answers whose last piece was handed out and of which the peer has not asked for more.
+    owed: HashMap<u64, Instant>,
+}
+
+impl Activity {
+    fn new(generation: u64) -> Self {
+        let times = Times { next_answer: 0, idle_since: Instant::now(), owed: HashMap::new() };
+        Activity {
+            generation,
+            in_flight: AtomicUsize::new(0),
+            times: Mutex::new(times),
+            close: Notify::new(),
+        }
+    }
+
+    /// Requests begun and not yet answered to the end.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Since when nothing is in flight; `None` while something is.
+    pub fn idle_since(&self) -> Option<Instant> {
+        (self.in_flight() == 0).then(|| self.times.lock().idle_since)
+    }
+
+    /// Since when the peer takes nothing of an answer that it could have.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.times.lock().owed.values().min().copied()
+    }
+
+    /// Counts one request until the returned guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let mut times = self.times.lock();
+        times.next_answer += 1;
+        InFlight { activity: Arc::clone(self), answer: times.next_answer }
+    }
+}
+
+/// One request in flight.
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    answer: u64,
+}
+
+impl InFlight {
+    /// A piece of the answer was handed to the connection.
+    pub fn handed_out(&self) {
+        self.activity.times.lock().owed.insert(self.answer, Instant::now());
+    }
+    /// The connection asks for the next piece.
+    pub fn asked(&self) {
+        self.activity.times.lock().owed.remove(&self.answer);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut times = self.activity.times.lock();
+        times.owed.remove(&self.answer);
+        times.idle_since = Instant::now();
+        drop(times);
+        self.activity.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn caps_count_sources_and_give_places_back() {
+        let r = Registry::new(Caps { tcp: 3, per_source: 2, unix: 1 });
+        let ip = |s: &str| Some(s.parse::<IpAddr>().expect(s));
+        let a = r.admit(ip("10.0.0.1")).expect("first");
+        let _b = r.admit(ip("::ffff:10.0.0.1")).expect("mapped address is the same source");
+        assert!(r.admit(ip("10.0.0.1")).is_none());
+        let c = r.admit(ip("2001:db8::1")).expect("another source");
+        assert!(r.admit(ip("10.0.0.9")).is_none(), "total cap");
+        assert!(r.admit(None).is_some(), "the unix reserve is separate");
+        drop(a);
+        assert!(r.admit(ip("2001:db8::ffff")).is_some(), "a place came back");
+        drop(c);
+        assert_eq!(r.refused(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_closed_waits_for_idle_connections_only() {
+        let r = Registry::new(Caps::default());
+        let idle = r.admit(None).expect("place");
+        let busy = r.admit(None).expect("place");
+        let work = busy.activity.begin();
+        r.close_all();
+        assert!(!r.idle_closed(Duration::from_secs(1)).await);
+        drop(idle);
+        assert!(r.idle_closed(Duration::from_secs(1)).await);
+        assert!(!r.drained(Duration::from_secs(1)).await);
+        drop((work, busy));
+        assert!(r.drained(Duration::from_secs(1)).await);
+        let young = r.admit(None).expect("place");
+        assert!(r.idle_closed(Duration::from_secs(1)).await, "younger than the close");
+        drop(young);
+    }
+}
