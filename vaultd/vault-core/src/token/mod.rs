@@ -1,1 +1,77 @@
-//! token
+//! Tokens: who may call. Ids, accessors, life times, use counts, parents, roles, and the routes
+//! below `auth/token/`.
+//!
+//! - A token is known by a keyed hash of its id; the id itself is stored nowhere.
+//! - A child is valid as long as each of its parents is: deleting a parent's record ends all
+//!   its descendants at once. Jobs then remove what is left of them, in bounded transactions.
+//! - What is asked on every request is answered from a cache that the store's change feed keeps
+//!   right; use counts are the exception, they are durable before the request runs.
+
+mod cache;
+mod charge;
+mod create;
+mod entry;
+mod handle;
+mod id;
+mod jobs;
+mod lookup;
+mod record;
+mod renew;
+mod requests;
+mod revoke;
+mod roles;
+mod sweep;
+mod ttl;
+
+pub use charge::UseOutcome;
+pub use create::{DEFAULT_POLICY, Issuer, NewToken, ROOT_POLICY};
+pub use entry::TokenEntry;
+pub use handle::{PATHS, SELF_PATHS, SUDO_PATHS, TokenCall};
+pub use id::TokenHash;
+pub use sweep::SweepReport;
+pub use ttl::TtlDefaults;
+
+use crate::limits::TOKEN_USE_LOCKS;
+use std::sync::{Arc, OnceLock};
+use storage::{Space, Store};
+use vault_logical::Clock;
+
+/// The token store. Cheap to clone.
+#[derive(Clone)]
+pub struct TokenStore(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    hasher: id::Hasher,
+    clock: Arc<dyn Clock>,
+    defaults: TtlDefaults,
+    cache: cache::Cache,
+    /// Order the use counts of each token.
+    uses: Box<[tokio::sync::Mutex<()>]>,
+    /// Held by the sweep that is running.
+    sweeping: tokio::sync::Mutex<sweep::Position>,
+    cubbyhole: OnceLock<Space>,
+}
+
+impl TokenStore {
+    /// `token_key` hashes ids and accessors; `defaults` are the system's TTLs.
+    pub fn new(store: Store, token_key: secmem::Key, clock: Arc<dyn Clock>, defaults: TtlDefaults) -> Self {
+        TokenStore(Arc::new(Inner {
+            store,
+            hasher: id::Hasher::new(token_key),
+            clock,
+            defaults,
+            cache: cache::Cache::new(),
+            uses: (0..TOKEN_USE_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            sweeping: tokio::sync::Mutex::default(),
+            cubbyhole: OnceLock::new(),
+        }))
+    }
+
+    /// Where cubbyholes are kept: each token's below `<its cubbyhole name>/`, removed with it.
+    /// Set once, before the first sweep.
+    pub fn set_cubbyhole(&self, space: Space) {
+        // A second call keeps the first space: the cubbyhole's mount never moves.
+        let _ = self.0.cubbyhole.set(space);
+    }
+}

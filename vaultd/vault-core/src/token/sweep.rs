@@ -1,0 +1,301 @@
+//! The sweeper: tokens whose time is up, and the jobs of revoked tokens. A timer calls it.
+//!
+//! Tokens are found by the minute they expire in, so no token needs a timer. Renewing rewrites
+//! only the lease; the sweeper moves the link on when it meets it.
+
+use super::TokenStore;
+use super::id::TokenHash;
+use super::jobs::Step;
+use super::record::{
+    CURSOR, JOBS, StoredCursor, StoredLease, delete, expiry_dir, expiry_path, lease_path, link, minute_of,
+    read, space, write,
+};
+use super::revoke::Children;
+use crate::fault;
+use crate::limits::{MAX_TXN_ATTEMPTS, SWEEP_JOBS, SWEEP_LAG, SWEEP_MINUTES, SWEEP_TOKENS, SWEEP_TXNS};
+use storage::{CommitError, Transaction};
+use vault_logical::{ErrorKind, Result, Timestamp};
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Tokens that were found expired and revoked.
+    pub expired: usize,
+    /// Renewed tokens whose expiry link was moved on.
+    pub moved: usize,
+    /// Tokens removed by jobs: descendants of revoked ones.
+    pub removed: usize,
+    /// Jobs brought to their end.
+    pub jobs: usize,
+    /// Records that could not be understood; they are logged and passed over.
+    pub failed: usize,
+    /// There is more to do at once.
+    pub more: bool,
+}
+
+/// Where the last sweep stopped in the list of jobs; held in memory only.
+#[derive(Default)]
+pub(super) struct Position {
+    after: Option<String>,
+}
+
+struct Budget(usize);
+
+impl Budget {
+    fn take(&mut self) -> bool {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl TokenStore {
+    /// Revokes expired tokens, then works on the jobs, within a bounded number of transactions.
+    /// Does nothing while another sweep runs.
+    ///
+    /// # Errors
+    /// Storage's own. What was committed stays done.
+    pub async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
+        let mut report = SweepReport::default();
+        let Ok(mut position) = self.0.sweeping.try_lock() else { return Ok(report) };
+        let mut budget = Budget(SWEEP_TXNS);
+        self.sweep_expired(now, &mut budget, &mut report).await?;
+        self.sweep_jobs(now, &mut position, &mut budget, &mut report).await?;
+        report.more |= budget.0 == 0;
+        Ok(report)
+    }
+
+    async fn sweep_expired(
+        &self,
+        now: Timestamp,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<()> {
+        // Everything in a minute up to this one has expired, and nothing is added to it any more.
+        let lag = i64::try_from(SWEEP_LAG.as_nanos()).unwrap_or(i64::MAX);
+        let horizon = minute_of(Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(lag)));
+        let stored = self.cursor().await?;
+        let start = match stored {
+            Some(minute) => minute,
+            None => self.first_minute().await?.unwrap_or(horizon),
+        };
+        // A clock that was set back: minutes that were done may get tokens again.
+        let mut minute = start.min(horizon + 1);
+        let mut after: Option<String> = None;
+        let mut looked = 0;
+        while minute <= horizon {
+            if looked == SWEEP_MINUTES || budget.0 == 0 {
+                report.more = true;
+                break;
+            }
+            let dir = expiry_dir(minute);
+            let names = self
+                .0
+                .store
+                .list(space(), &dir, after.as_deref(), SWEEP_TOKENS)
+                .await
+                .map_err(fault::storage)?;
+            let Some(last) = names.last() else {
+                minute += 1;
+                looked += 1;
+                after = None;
+                if looked.is_multiple_of(64) {
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            };
+            after = Some(last.clone());
+            self.expire_all(minute, &names, now, budget, report).await?;
+        }
+        if stored != Some(minute) {
+            self.save_cursor(minute).await?;
+        }
+        Ok(())
+    }
+
+    /// Expires a batch; when a record in it cannot be understood, one by one past it.
+    async fn expire_all(
+        &self,
+        minute: u64,
+        names: &[String],
+        now: Timestamp,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<()> {
+        match self.expire(minute, names, now, budget, report).await {
+            Err(e) if e.kind() == ErrorKind::Internal => {}
+            done => return done,
+        }
+        for name in names {
+            match self.expire(minute, std::slice::from_ref(name), now, budget, report).await {
+                Err(e) if e.kind() == ErrorKind::Internal => {
+                    report.failed += 1;
+                    tracing::error!(minute, "an expired token cannot be removed: its record is damaged");
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire(
+        &self,
+        minute: u64,
+        names: &[String],
+        now: Timestamp,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<()> {
+        for _ in 0..MAX_TXN_ATTEMPTS {
+            budget.take();
+            let mut txn = self.0.store.begin();
+            let (mut expired, mut moved) = (0, 0);
+            for name in names {
+                match self.expire_one(&mut txn, minute, name, now).await? {
+                    Found::Expired => expired += 1,
+                    Found::Renewed => moved += 1,
+                    Found::Gone => {}
+                }
+            }
+            match txn.commit().await {
+                Ok(_) => {
+                    report.expired += expired;
+                    report.moved += moved;
+                    return Ok(());
+                }
+                Err(CommitError::Conflict) => {}
+                Err(e) => return Err(fault::commit(e)),
+            }
+        }
+        Err(fault::commit(CommitError::Conflict))
+    }
+
+    async fn expire_one(
+        &self,
+        txn: &mut Transaction,
+        minute: u64,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Found> {
+        let Some(hash) = TokenHash::from_hex(name) else {
+            delete(txn, &format!("{}{name}", expiry_dir(minute)))?;
+            return Ok(Found::Gone);
+        };
+        let found = match read::<StoredLease>(txn, &lease_path(hash)).await? {
+            None => Found::Gone,
+            Some(lease) if lease.minute != minute => Found::Gone,
+            Some(lease) if lease.expires > now => {
+                let next = minute_of(lease.expires) + 1;
+                write(txn, &lease_path(hash), &StoredLease::new(lease.expires, lease.renewed, next))?;
+                link(txn, &expiry_path(next, hash))?;
+                if next == minute {
+                    return Ok(Found::Renewed);
+                }
+                Found::Renewed
+            }
+            Some(_) => {
+                self.stage_revoke(txn, hash, Children::End).await?;
+                Found::Expired
+            }
+        };
+        delete(txn, &expiry_path(minute, hash))?;
+        Ok(found)
+    }
+
+    async fn sweep_jobs(
+        &self,
+        now: Timestamp,
+        position: &mut Position,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<()> {
+        let page = self
+            .0
+            .store
+            .list(space(), JOBS, position.after.as_deref(), SWEEP_JOBS)
+            .await
+            .map_err(fault::storage)?;
+        let whole = page.len() < SWEEP_JOBS && position.after.is_none();
+        let last_page = page.len() < SWEEP_JOBS;
+        let before = (report.removed, report.jobs);
+        for name in page {
+            if budget.0 == 0 {
+                return Ok(());
+            }
+            match TokenHash::from_hex(&name) {
+                None => report.failed += 1,
+                Some(hash) => self.run_job(hash, now, budget, report).await?,
+            }
+            position.after = Some(name);
+        }
+        if last_page {
+            position.after = None;
+        }
+        // Jobs that only wait for their time are no reason to come back at once.
+        report.more |= !whole && before != (report.removed, report.jobs);
+        Ok(())
+    }
+
+    async fn run_job(
+        &self,
+        hash: TokenHash,
+        now: Timestamp,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<()> {
+        while budget.take() {
+            let mut txn = self.0.store.begin();
+            let step = match self.job_step(&mut txn, hash, now).await {
+                Err(e) if e.kind() == ErrorKind::Internal => {
+                    report.failed += 1;
+                    tracing::error!("a revoked token cannot be cleaned up: a record of it is damaged");
+                    return Ok(());
+                }
+                step => step?,
+            };
+            match txn.commit().await {
+                Ok(_) => {}
+                Err(CommitError::Conflict) => continue,
+                Err(e) => return Err(fault::commit(e)),
+            }
+            match step {
+                Step::More(n) => report.removed += n,
+                Step::Done => {
+                    report.jobs += 1;
+                    return Ok(());
+                }
+                Step::Later => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn cursor(&self) -> Result<Option<u64>> {
+        let mut txn = self.0.store.begin();
+        Ok(read::<StoredCursor>(&mut txn, CURSOR).await?.map(|c| c.minute))
+    }
+
+    async fn save_cursor(&self, minute: u64) -> Result<()> {
+        let mut txn = self.0.store.begin();
+        write(&mut txn, CURSOR, &StoredCursor::new(minute))?;
+        txn.commit().await.map(drop).map_err(fault::commit)
+    }
+
+    /// The earliest minute that has a token. Minutes have eight digits until the year 2160, so
+    /// their order as text is their order in time.
+    async fn first_minute(&self) -> Result<Option<u64>> {
+        let first = self.0.store.list(space(), "token/expiry/", None, 1).await.map_err(fault::storage)?;
+        Ok(first.first().and_then(|name| name.trim_end_matches('/').parse().ok()))
+    }
+}
+
+enum Found {
+    Expired,
+    Renewed,
+    /// Only the link was left.
+    Gone,
+}
