@@ -1,0 +1,4 @@
+//! Login methods. `/auth`.
+
+pub mod jwt;
+pub mod token;

@@ -1,0 +1,3 @@
+//! Secrets engines. `/secret`.
+
+pub mod kv2;

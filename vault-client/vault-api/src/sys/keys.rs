@@ -1,0 +1,91 @@
+//! Barrier keys and shares. `/system/key-status`, `/system/rotate`, `/system/rekey`.
+
+use crate::sensitive::{expose, nullable, secrets};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// `GET sys/key-status`. `/system/key-status`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct KeyStatus {
+    /// Number of the key that new records are sealed with.
+    pub term: u64,
+    /// RFC 3339.
+    pub install_time: String,
+    /// Records sealed in this term.
+    pub encryptions: u64,
+}
+
+/// `PUT sys/rekey/init`. `/system/rekey`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RekeyInit {
+    /// How many new shares.
+    pub secret_shares: u8,
+    /// How many of them open the vault.
+    pub secret_threshold: u8,
+    /// The new shares replace the old ones only after they have been given back.
+    #[serde(default)]
+    pub require_verification: bool,
+}
+
+/// `GET sys/rekey/init`, `GET sys/rekey/verify`. `/system/rekey`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RekeyStatus {
+    /// Names the rekey in progress.
+    #[serde(deserialize_with = "nullable")]
+    pub nonce: String,
+    /// A rekey is in progress.
+    pub started: bool,
+    /// New threshold.
+    pub t: u32,
+    /// New shares.
+    pub n: u32,
+    /// Shares given so far.
+    pub progress: u32,
+    /// Shares needed.
+    pub required: u32,
+    /// See [`RekeyInit::require_verification`].
+    pub verification_required: bool,
+    /// Names the verification in progress.
+    #[serde(deserialize_with = "nullable")]
+    pub verification_nonce: String,
+}
+
+/// `PUT sys/rekey/update`, `PUT sys/rekey/verify`. `/system/rekey`.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct RekeyKey {
+    /// One share, hex or base64.
+    #[serde(serialize_with = "expose")]
+    pub key: SecretString,
+    /// From [`RekeyStatus`].
+    pub nonce: String,
+}
+
+/// The answer to one share: progress, or the new shares. `/system/rekey`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RekeyUpdate {
+    /// Names the rekey.
+    #[serde(deserialize_with = "nullable")]
+    pub nonce: String,
+    /// Done: the new shares are here, or have been verified.
+    pub complete: bool,
+    /// Shares given so far.
+    pub progress: u32,
+    /// Shares needed.
+    pub required: u32,
+    /// New threshold.
+    pub t: u32,
+    /// New shares in hex.
+    #[serde(deserialize_with = "secrets")]
+    pub keys: Vec<SecretString>,
+    /// New shares in base64.
+    #[serde(deserialize_with = "secrets")]
+    pub keys_base64: Vec<SecretString>,
+    /// The new shares take effect only after `sys/rekey/verify`.
+    pub verification_required: bool,
+    /// For `sys/rekey/verify`.
+    #[serde(deserialize_with = "nullable")]
+    pub verification_nonce: String,
+}
