@@ -1,40 +1,148 @@
-//! The arena and its handles.
+//! The arena: who may reach which key, and when it ends.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
-use parking_lot::Mutex;
-use zeroize::Zeroizing;
+use parking_lot::RwLock;
 
 use crate::error::{ArenaError, Protection, Wiped};
-use crate::limits::MAX_KEY_BYTES;
+use crate::key::Key;
+use crate::limits::{
+    MAX_STACKS, MIN_STACKS, SLAB_BYTES, SMALL_SLAB_BYTES, SPARE_STACKS, STACK_BYTES, WIPE_POLL, WIPE_WAIT,
+};
+use crate::region::{self, Pages};
+use crate::slab::{Slab, class_of};
+use crate::stacks::StackPool;
 
-struct Slot {
-    id: u64,
-    scope: u64,
-    bytes: Zeroizing<Vec<u8>>,
-}
-
-struct Memory {
+/// What all scopes share.
+pub(crate) struct Memory {
     protection: Protection,
-    next: AtomicU64,
-    slots: Mutex<Vec<Slot>>,
+    pub(crate) slab: RwLock<Slab>,
+    pub(crate) stacks: StackPool,
 }
 
-/// Memory for keys. Clones share it.
+/// A set of keys that end together.
+pub(crate) struct Scope {
+    parent: Option<Arc<Scope>>,
+    closed: AtomicBool,
+    /// Closures now running on keys of this scope or of one below it.
+    running: AtomicUsize,
+}
+
+impl Scope {
+    fn new(parent: Option<Arc<Scope>>) -> Arc<Self> {
+        Arc::new(Self { parent, closed: AtomicBool::new(false), running: AtomicUsize::new(0) })
+    }
+
+    /// This scope and those above it.
+    fn chain(&self) -> impl Iterator<Item = &Scope> {
+        std::iter::successors(Some(self), |scope| scope.parent.as_deref())
+    }
+
+    fn is_within(&self, outer: &Scope) -> bool {
+        self.chain().any(|scope| std::ptr::eq(scope, outer))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.chain().any(|scope| scope.closed.load(Ordering::SeqCst))
+    }
+}
+
+/// One running closure, as long as it exists.
+pub(crate) struct Running<'a>(&'a Scope);
+
+impl<'a> Running<'a> {
+    pub(crate) fn start(scope: &'a Scope) -> Self {
+        for scope in scope.chain() {
+            scope.running.fetch_add(1, Ordering::SeqCst);
+        }
+        Self(scope)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        for scope in self.0.chain() {
+            scope.running.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A place in the slab. It belongs to one key for ever: once dead it never comes to life again, and the place goes to a
+/// new `Slot`.
+pub(crate) struct Slot {
+    scope: Arc<Scope>,
+    offset: usize,
+    len: usize,
+    class: usize,
+    alive: AtomicBool,
+}
+
+impl Slot {
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn class(&self) -> usize {
+        self.class
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
+    }
+
+    /// Ends it; true for the one caller who did. Called with the slab locked for writing.
+    pub(crate) fn kill(&self) -> bool {
+        self.alive.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Memory for keys. Clones share it and the scope.
 #[derive(Clone)]
 pub struct Arena {
     memory: Arc<Memory>,
-    scope: u64,
+    scope: Arc<Scope>,
 }
 
 impl Arena {
-    /// Opens the arena with the best protection to be had, or exactly the one required.
+    /// Opens an arena of less than 4 MiB: with the best protection to be had, or with exactly the one required.
     pub fn open(require: Option<Protection>) -> Result<Arena, ArenaError> {
-        let protection = require.unwrap_or(Protection::Unlocked);
-        let memory = Memory { protection, next: AtomicU64::new(1), slots: Mutex::new(Vec::new()) };
-        Ok(Arena { memory: Arc::new(memory), scope: 0 })
+        if let Some(protection) = require {
+            return Self::open_as(protection);
+        }
+        Self::open_as(Protection::MemfdSecret)
+            .or_else(|_| Self::open_as(Protection::Mlock))
+            .or_else(|_| Self::open_as(Protection::Unlocked))
+    }
+
+    /// At full size, or at the size that a low `RLIMIT_MEMLOCK` may still allow.
+    fn open_as(protection: Protection) -> Result<Arena, ArenaError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let stacks = (cores + SPARE_STACKS).clamp(MIN_STACKS, MAX_STACKS);
+        let map = |slab: usize, stacks: usize| {
+            let lengths: Vec<usize> =
+                std::iter::once(slab).chain(std::iter::repeat_n(STACK_BYTES, stacks)).collect();
+            region::map(protection, &lengths)
+        };
+        let pages = map(SLAB_BYTES, stacks).or_else(|_| map(SMALL_SLAB_BYTES, MIN_STACKS))?;
+        Self::over(protection, pages)
+    }
+
+    fn over(protection: Protection, pages: Vec<Pages>) -> Result<Arena, ArenaError> {
+        let mut pages = pages.into_iter();
+        let slab = Slab::new(pages.next().ok_or(ArenaError::Full)?);
+        let memory = Memory { protection, slab: RwLock::new(slab), stacks: StackPool::new(pages.collect()) };
+        Ok(Arena { memory: Arc::new(memory), scope: Scope::new(None) })
     }
 
     /// The protection in force.
@@ -43,57 +151,98 @@ impl Arena {
         self.memory.protection
     }
 
-    /// A new key of `len` bytes, filled in place.
+    /// A new key of `len` bytes (1 to 16 KiB). `fill` gets them zeroed and runs on a stack inside the arena, with the
+    /// rules of [`Key::with`].
     pub fn insert(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Key, ArenaError> {
-        if len == 0 || len > MAX_KEY_BYTES {
-            return Err(ArenaError::Length(len));
-        }
-        let mut bytes = Zeroizing::new(vec![0; len]);
-        fill(&mut bytes);
-        let id = self.memory.next.fetch_add(1, Ordering::Relaxed);
-        self.memory.slots.lock().push(Slot { id, scope: self.scope, bytes });
-        Ok(Key { inner: Arc::new(Inner { arena: self.clone(), id, len }) })
+        self.insert_with(len, |bytes| {
+            fill(bytes);
+            Ok(())
+        })
     }
 
-    /// A new key with a copy of `bytes`.
+    /// A new key with a copy of `bytes`. The caller still has to wipe the original.
     pub fn from_slice(&self, bytes: &[u8]) -> Result<Key, ArenaError> {
         self.insert(bytes.len(), |slot| slot.copy_from_slice(bytes))
     }
 
     /// A new random key of `len` bytes.
     pub fn random(&self, len: usize) -> Result<Key, ArenaError> {
-        let mut filled = Ok(());
-        let key = self.insert(len, |slot| filled = crate::random::fill(slot))?;
-        filled?;
+        self.insert_with(len, |slot| Ok(crate::random::fill(slot)?))
+    }
+
+    pub(crate) fn insert_with(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), ArenaError>,
+    ) -> Result<Key, ArenaError> {
+        let key = self.place(len)?;
+        key.write(fill)?;
         Ok(key)
     }
 
-    /// A child scope over the same memory: wiping it wipes only its own keys.
+    /// An empty slot. It is registered before it is filled, so that a wipe in between ends it.
+    fn place(&self, len: usize) -> Result<Key, ArenaError> {
+        let class = class_of(len)?;
+        let mut slab = self.memory.slab.write();
+        if self.scope.is_closed() {
+            return Err(Wiped.into());
+        }
+        let offset = slab.allocate(class)?;
+        let scope = self.scope.clone();
+        let slot = Arc::new(Slot { scope, offset, len, class, alive: AtomicBool::new(true) });
+        slab.register(slot.clone());
+        drop(slab);
+        Ok(Key::new(self.memory.clone(), slot))
+    }
+
+    pub(crate) fn of(memory: Arc<Memory>, scope: Arc<Scope>) -> Self {
+        Self { memory, scope }
+    }
+
+    /// A child scope over the same memory. Wiping it wipes only its own keys (and those of its children); wiping its
+    /// parent wipes it too.
     #[must_use]
     pub fn scope(&self) -> Arena {
-        let scope = self.memory.next.fetch_add(1, Ordering::Relaxed);
-        Arena { memory: self.memory.clone(), scope }
+        Arena { memory: self.memory.clone(), scope: Scope::new(Some(self.scope.clone())) }
     }
 
-    /// Wipes every key of this scope in place, whoever still holds handles.
+    /// Ends every key of this scope: wipes the slots in place, whoever still holds handles, waits up to 2 s for
+    /// closures that are still running on them, then wipes the stacks. A closure that runs across a wipe gets its
+    /// result discarded. The scope can hold new keys afterwards; see [`close`](Self::close).
+    ///
+    /// Blocks the thread while it waits, except inside a closure on a key, where it does not wait.
     pub fn wipe(&self) {
-        self.memory.slots.lock().retain(|slot| slot.scope != self.scope);
+        self.memory.slab.write().wipe(|slot| slot.scope().is_within(&self.scope));
+        if !self.memory.stacks.is_current() {
+            let deadline = Instant::now() + WIPE_WAIT;
+            while self.scope.running.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+                std::thread::sleep(WIPE_POLL);
+            }
+        }
+        self.memory.stacks.wipe();
     }
 
-    /// Bytes in live slots.
+    /// As [`wipe`](Self::wipe), and the scope takes no key any more: what is still on its way in is refused.
+    pub fn close(&self) {
+        self.scope.closed.store(true, Ordering::SeqCst);
+        self.wipe();
+    }
+
+    /// Bytes in live slots of this scope and its children, as the size of the slots.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.memory.slots.lock().iter().map(|slot| slot.bytes.len()).sum()
+        self.memory.slab.read().used(|slot| slot.scope().is_within(&self.scope))
     }
 
-    /// Occurrences of `pattern` in all memory of the arena.
+    /// Occurrences of `pattern`, overlapping ones too, in all memory of the arena: slots of every scope, free ones too,
+    /// and stacks that are not in use. For tests: it reads everything.
     #[must_use]
     pub fn count(&self, pattern: &[u8]) -> usize {
-        if pattern.is_empty() {
-            return 0;
-        }
-        let slots = self.memory.slots.lock();
-        slots.iter().map(|slot| slot.bytes.windows(pattern.len()).filter(|w| *w == pattern).count()).sum()
+        let count = |memory: &[u8]| match pattern.first() {
+            Some(_) => memory.windows(pattern.len()).filter(|window| *window == pattern).count(),
+            None => 0,
+        };
+        count(self.memory.slab.read().memory()) + self.memory.stacks.sum(count)
     }
 }
 
@@ -103,51 +252,5 @@ impl fmt::Debug for Arena {
     }
 }
 
-struct Inner {
-    arena: Arena,
-    id: u64,
-    len: usize,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.arena.memory.slots.lock().retain(|slot| slot.id != self.id);
-    }
-}
-
-/// A handle to a key in the arena. The last one to go wipes the slot.
-#[derive(Clone)]
-pub struct Key {
-    inner: Arc<Inner>,
-}
-
-impl Key {
-    /// The length in bytes, also of a wiped key.
-    #[must_use]
-    #[allow(clippy::len_without_is_empty)] // no key is empty
-    pub fn len(&self) -> usize {
-        self.inner.len
-    }
-
-    /// Runs `f` on the key.
-    pub fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Result<R, Wiped> {
-        let bytes = {
-            let slots = self.inner.arena.memory.slots.lock();
-            slots.iter().find(|slot| slot.id == self.inner.id).ok_or(Wiped)?.bytes.clone()
-        };
-        Ok(f(&bytes))
-    }
-
-    /// A new key of `len` bytes in the same scope, made from this one without leaving the arena.
-    pub fn derive(&self, len: usize, f: impl FnOnce(&[u8], &mut [u8])) -> Result<Key, ArenaError> {
-        let mut out = Zeroizing::new(vec![0; len]);
-        self.with(|key| f(key, &mut out))?;
-        self.inner.arena.from_slice(&out)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key([redacted])")
-    }
-}
+#[cfg(test)]
+mod tests;
