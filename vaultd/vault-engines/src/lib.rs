@@ -14,5 +14,5 @@ use vault_logical::Factory;
 
 /// Every engine type that can be mounted.
 pub fn factories() -> &'static [Factory] {
-    &[secrets::kv::FACTORY, secrets::cubbyhole::FACTORY]
+    &[secrets::kv::FACTORY, secrets::cubbyhole::FACTORY, secrets::totp::FACTORY]
 }

@@ -20,3 +20,24 @@ pub const KV_CUSTOM_METADATA_VALUE_BYTES: usize = 512;
 pub const KV_MAX_DEPTH: usize = vault_logical::limits::MAX_JSON_DEPTH;
 /// Most records one cubbyhole may be listed by in one answer.
 pub const CUBBYHOLE_LIST: usize = 10_000;
+
+/// Shortest shared secret of a TOTP key, in bytes: 160 bits (RFC 4226, R6).
+pub const TOTP_MIN_SECRET_BYTES: usize = 20;
+/// Longest shared secret of a TOTP key, in bytes.
+pub const TOTP_MAX_SECRET_BYTES: usize = 128;
+/// Longest step of a TOTP key, in seconds.
+pub const TOTP_MAX_PERIOD: u64 = 3600;
+/// Longest issuer or account name, in bytes.
+pub const TOTP_MAX_LABEL_BYTES: usize = 256;
+/// Longest `otpauth://` URL accepted, in bytes.
+pub const TOTP_MAX_URL_BYTES: usize = 2048;
+/// Largest QR code, in pixels a side.
+pub const TOTP_MAX_QR_PIXELS: usize = 1024;
+/// Longest text taken as a code, in bytes.
+pub const TOTP_MAX_CODE_BYTES: usize = 64;
+/// Wrong codes in a row before the key is locked.
+pub const TOTP_FREE_FAILURES: u32 = 5;
+/// First lock, doubled by each further wrong code.
+pub const TOTP_FIRST_LOCK: std::time::Duration = std::time::Duration::from_secs(30);
+/// Longest lock. One guess in this time, at three valid codes of a million, is 0.7 % a year.
+pub const TOTP_LONGEST_LOCK: std::time::Duration = std::time::Duration::from_secs(4 * 3600);

@@ -340,3 +340,23 @@ pub(crate) fn data(r: &Response) -> Value {
 pub(crate) fn run<T>(f: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f)
 }
+
+/// Polls all to the end, interleaved.
+pub(crate) async fn all<F: Future>(fs: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut fs: Vec<_> = fs.into_iter().map(|f| (Box::pin(f), None)).collect();
+    std::future::poll_fn(move |cx| {
+        for (f, out) in &mut fs {
+            if out.is_none()
+                && let std::task::Poll::Ready(v) = f.as_mut().poll(cx)
+            {
+                *out = Some(v);
+            }
+        }
+        if fs.iter().all(|(_, out)| out.is_some()) {
+            std::task::Poll::Ready(fs.iter_mut().filter_map(|(_, out)| out.take()).collect())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}

@@ -2,3 +2,4 @@
 
 pub(crate) mod cubbyhole;
 pub(crate) mod kv;
+pub(crate) mod totp;

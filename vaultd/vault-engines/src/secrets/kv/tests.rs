@@ -240,28 +240,8 @@ fn parallel_writes_of_one_key_lose_nothing() {
         let b = v2();
         b.write("metadata/k", json!({"max_versions": 80})).await.unwrap();
         let many = (0..4).map(|n| b.write("data/k", json!({"data": {"n": n}})));
-        let done = futures(many).await.into_iter().filter(Result::is_ok).count();
+        let done = crate::testing::all(many).await.into_iter().filter(Result::is_ok).count();
         let m = data(&b.read("metadata/k").await.unwrap());
         assert_eq!(m["current_version"], json!(done));
     });
-}
-
-/// Polls all to the end, interleaved.
-async fn futures<F: Future>(fs: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut fs: Vec<_> = fs.into_iter().map(|f| (Box::pin(f), None)).collect();
-    std::future::poll_fn(move |cx| {
-        for (f, out) in &mut fs {
-            if out.is_none()
-                && let std::task::Poll::Ready(v) = f.as_mut().poll(cx)
-            {
-                *out = Some(v);
-            }
-        }
-        if fs.iter().all(|(_, out)| out.is_some()) {
-            std::task::Poll::Ready(fs.iter_mut().filter_map(|(_, out)| out.take()).collect())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await
 }
