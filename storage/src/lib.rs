@@ -6,7 +6,10 @@
 mod barrier;
 mod config;
 mod error;
+mod head;
+mod keyring;
 pub mod limits;
+mod names;
 pub mod physical;
 mod seal;
 mod shamir;
@@ -16,8 +19,7 @@ mod store;
 pub use barrier::Cipher;
 pub use config::{Backend, JournalConfig, StoreConfig};
 pub use error::{CommitError, Error, ErrorKind, UnsealError};
+pub use keyring::KeyName;
 pub use seal::{Clock, InitParams, Initialising, SealConfigStatus, SealedStore};
 pub use space::{Partition, Space};
-pub use store::{
-    ChangeSink, Changed, FatalSink, KeyName, KeyStatus, RekeyProposal, Store, Transaction, Versioned,
-};
+pub use store::{ChangeSink, Changed, FatalSink, KeyStatus, RekeyProposal, Store, Transaction, Versioned};

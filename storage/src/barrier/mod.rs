@@ -5,7 +5,9 @@ mod record;
 mod tests;
 mod xaes;
 
-pub use record::{HEADER_BYTES, Header, Label, Place, Sealing, Subject, open, open_into, seal, seal_all};
+pub use record::{
+    HEADER_BYTES, Header, Label, Place, Sealing, Subject, open, open_into, seal, seal_all, seal_key,
+};
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -36,14 +38,14 @@ pub enum Cipher {
 
 impl Cipher {
     /// As stored in each header.
-    const fn byte(self) -> u8 {
+    pub(crate) const fn byte(self) -> u8 {
         match self {
             Cipher::XAes256Gcm => 1,
             Cipher::XChaCha20Poly1305 => 2,
         }
     }
 
-    const fn from_byte(byte: u8) -> Option<Cipher> {
+    pub(crate) const fn from_byte(byte: u8) -> Option<Cipher> {
         match byte {
             1 => Some(Cipher::XAes256Gcm),
             2 => Some(Cipher::XChaCha20Poly1305),
@@ -52,7 +54,13 @@ impl Cipher {
     }
 
     /// Encrypts `data` in place and returns its tag. `key` must have [`KEY_BYTES`]; call it on an arena stack.
-    fn encrypt(self, key: &[u8], nonce: &[u8; NONCE_BYTES], ad: &[u8], data: &mut [u8]) -> Result<[u8; 16], Forged> {
+    fn encrypt(
+        self,
+        key: &[u8],
+        nonce: &[u8; NONCE_BYTES],
+        ad: &[u8],
+        data: &mut [u8],
+    ) -> Result<[u8; 16], Forged> {
         let key: &[u8; KEY_BYTES] = key.try_into().map_err(|_| Forged)?;
         match self {
             Cipher::XAes256Gcm => xaes::seal(key, nonce, ad, data),
@@ -65,7 +73,14 @@ impl Cipher {
     }
 
     /// Decrypts `data` in place; leaves it as it was when it is not genuine.
-    fn decrypt(self, key: &[u8], nonce: &[u8; NONCE_BYTES], ad: &[u8], data: &mut [u8], tag: &[u8; TAG_BYTES]) -> Result<(), Forged> {
+    fn decrypt(
+        self,
+        key: &[u8],
+        nonce: &[u8; NONCE_BYTES],
+        ad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG_BYTES],
+    ) -> Result<(), Forged> {
         let key: &[u8; KEY_BYTES] = key.try_into().map_err(|_| Forged)?;
         match self {
             Cipher::XAes256Gcm => xaes::open(key, nonce, ad, data, tag),

@@ -14,7 +14,7 @@
 //! Authenticated with it, each field preceded by its length (32 bits, big-endian): format, cipher, store id, namespace,
 //! term, sequence, partition (kind and uuid), label, plaintext path.
 
-use super::{Cipher, Forged, NONCE_BYTES, TAG_BYTES};
+use super::{Cipher, Forged, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 use crate::{Error, Space};
 use secmem::{Key, Zeroizing};
 use uuid::Uuid;
@@ -156,7 +156,8 @@ impl Sealing {
 
 /// Seals records under one key, in one visit to its arena: (header, stored bytes) each.
 pub fn seal_all(key: &Key, items: Vec<Sealing>) -> Result<Vec<(Header, Vec<u8>)>, Error> {
-    let sealed: Result<Vec<_>, Forged> = key.with(|key| items.into_iter().map(|item| item.run(key)).collect())?;
+    let sealed: Result<Vec<_>, Forged> =
+        key.attempt(|key| items.into_iter().map(|item| item.run(key)).collect())?;
     sealed.map_err(|_| Error::TooLarge("record"))
 }
 
@@ -169,14 +170,32 @@ pub fn seal(
     plaintext: &[u8],
 ) -> Result<(Header, Vec<u8>), Error> {
     let item = Sealing::new(place, nonce, subject, plaintext);
-    key.with(|key| item.run(key))?.map_err(|_| Error::TooLarge("record"))
+    key.attempt(|key| item.run(key))?.map_err(|_| Error::TooLarge("record"))
+}
+
+/// Seals a key of [`KEY_BYTES`] without its plaintext ever being on the heap; call it on an arena stack.
+pub fn seal_key(
+    key: &[u8],
+    place: Place,
+    nonce: [u8; NONCE_BYTES],
+    subject: &Subject<'_>,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, Forged> {
+    let mut data: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(plaintext.try_into().map_err(|_| Forged)?);
+    let tag = place.cipher.encrypt(key, &nonce, &associated(subject, place), &mut *data)?;
+    let header = Header { cipher: place.cipher, term: place.term, seq: place.seq, nonce, tag };
+    Ok(header.bytes().chain(data.iter().copied()).collect())
 }
 
 /// Opens a stored record in place; `None` when it is not genuine.
-pub fn open(key: &Key, subject: &Subject<'_>, mut stored: Vec<u8>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+pub fn open(
+    key: &Key,
+    subject: &Subject<'_>,
+    mut stored: Vec<u8>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let Some((header, _)) = Header::parse(&stored) else { return Ok(None) };
     let associated = associated(subject, header.place());
-    let opened = key.with(|key| {
+    let opened = key.attempt(|key| {
         let data = stored.get_mut(HEADER_BYTES..).ok_or(Forged)?;
         header.cipher.decrypt(key, &header.nonce, &associated, data, &header.tag)
     })?;
@@ -196,8 +215,10 @@ pub fn open_into(key: &[u8], subject: &Subject<'_>, stored: &[u8], out: &mut [u8
         return false;
     }
     out.copy_from_slice(data);
-    let genuine =
-        header.cipher.decrypt(key, &header.nonce, &associated(subject, header.place()), out, &header.tag).is_ok();
+    let genuine = header
+        .cipher
+        .decrypt(key, &header.nonce, &associated(subject, header.place()), out, &header.tag)
+        .is_ok();
     if !genuine {
         out.fill(0);
     }

@@ -64,17 +64,17 @@ fn place(cipher: Cipher) -> Place {
     Place { cipher, term: 0x0102_0304, seq: 0x0506_0708_090a_0b0c }
 }
 
-/// The format on disk, byte by byte: a change here breaks every store there is.
+/// The format on disk, byte by byte, computed by another implementation: a change here breaks every store there is.
 #[test]
 fn stored_bytes_are_golden() {
     let vectors = [
         (
             Cipher::XAes256Gcm,
-            "01010102030405060708090a0b0c4142434445464748494a4b4c4d4e4f505152535455565758GOLDEN_XAES",
+            "01010102030405060708090a0b0c4142434445464748494a4b4c4d4e4f505152535455565758ebe219fe60a62ace50490286f3736813afaa9cb6b46752",
         ),
         (
             Cipher::XChaCha20Poly1305,
-            "01020102030405060708090a0b0c4142434445464748494a4b4c4d4e4f505152535455565758GOLDEN_XCHACHA",
+            "01020102030405060708090a0b0c4142434445464748494a4b4c4d4e4f50515253545556575808354eb241e95c3affaa13714b3043b33dc005100fb93b",
         ),
     ];
     for (cipher, golden) in vectors {
@@ -99,8 +99,14 @@ fn every_authenticated_field_counts() {
             Subject { label: Label::Fence, ..true_subject },
             Subject { label: Label::Index, ..true_subject },
             Subject { space: Space { namespace: other, ..true_subject.space }, ..true_subject },
-            Subject { space: Space { partition: crate::Partition::Core, ..true_subject.space }, ..true_subject },
-            Subject { space: Space { partition: crate::Partition::Mount(other), ..true_subject.space }, ..true_subject },
+            Subject {
+                space: Space { partition: crate::Partition::Core, ..true_subject.space },
+                ..true_subject
+            },
+            Subject {
+                space: Space { partition: crate::Partition::Mount(other), ..true_subject.space },
+                ..true_subject
+            },
             Subject { path: b"data/apq", ..true_subject },
             Subject { path: b"data/ap", ..true_subject },
             Subject { path: b"data/app/", ..true_subject },

@@ -101,9 +101,7 @@ fn oracle_split(t: u8, n: u8, secret: &[u8]) -> Vec<Vec<u8>> {
             row
         })
         .collect();
-    let eval = |row: &[u8], x: u8| {
-        row.iter().enumerate().fold(Gf256(0), |sum, (i, c)| sum + Gf256(*c) * Gf256(x).pow(u8::try_from(i).unwrap())).0
-    };
+    let eval = |row: &[u8], x: u8| row.iter().rev().fold(Gf256(0), |sum, c| sum * Gf256(x) + Gf256(*c)).0;
     (1..=n).map(|x| std::iter::once(x).chain(rows.iter().map(|row| eval(row, x))).collect()).collect()
 }
 

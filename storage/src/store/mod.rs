@@ -1,5 +1,6 @@
 //! The unsealed store.
 mod transaction;
+use crate::keyring::KeyName;
 use crate::{Error, Space};
 use secmem::{Key, SecretBytes, Zeroizing};
 use std::sync::Arc;
@@ -31,19 +32,6 @@ pub struct KeyStatus {
     /// Unix nanoseconds.
     pub installed: i64,
     pub writes_this_term: u64,
-}
-
-/// A key kept in the keyring file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeyName {
-    /// Hashes of tokens, accessors, API keys.
-    Token,
-    /// Seals batch tokens.
-    BatchToken,
-    /// Keyed hashes in one audit device's records.
-    AuditHmac(String),
-    /// Ed25519 seed that signs audit checkpoints.
-    AuditSigning,
 }
 
 /// New shares, not in force before `commit_rekey`.
