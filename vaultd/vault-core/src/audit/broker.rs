@@ -1,13 +1,27 @@
 //! The set of devices and the way every record takes to them.
 
+use super::checkpoint::Signer;
+use super::device::{Device, Shared};
+use super::encode::Encoder;
+use super::file::{AuditDirs, Files};
+use super::identity::DeviceHashes;
+use super::limits::{MAX_DEVICES, MAX_OPEN_STREAMS, WRITE_WAIT};
+use super::source::Sources;
+use super::tail::Point;
+use super::ticker::Wake;
 use super::{
     AuditError, Audited, DeviceConfig, IdentityHashes, Opened, PublicKey, Recorded, RequestEntry,
-    ResponseEntry, SealedRing,
+    ResponseEntry, SealedRing, json, record, ticker,
 };
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use secmem::Key;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use vault_logical::{Clock, Completion, RequestId};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+use vault_logical::{Clock, Completion, RequestId, Timestamp};
 
 /// What the audit needs from the configuration.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +39,16 @@ pub struct Head {
     pub chain: String,
 }
 
+impl Head {
+    pub(super) fn point(&self) -> Option<Point> {
+        Some(Point { seq: self.seq, chain: json::unhex(self.chain.as_bytes())? })
+    }
+}
+
 /// A device's state for `sys/audit` and seal-status.
 #[derive(Clone, Debug)]
 pub struct DeviceStatus {
+    pub config: DeviceConfig,
     pub name: String,
     pub healthy: bool,
     /// The last failure, in the system's words.
@@ -35,7 +56,8 @@ pub struct DeviceStatus {
     pub seq: u64,
     /// Records that this device did not take since the unseal.
     pub missed: u64,
-    /// Findings at open: `torn_line`, `tail_missing`, `foreign_tail`, `new_file`.
+    /// What was found when the file was opened: `torn_line`, `tail_missing`, `foreign_tail`,
+    /// `new_file`, `head_not_checked`.
     pub flags: Vec<&'static str>,
 }
 
@@ -43,95 +65,353 @@ pub struct DeviceStatus {
 #[derive(Clone)]
 pub struct Audit(pub(super) Arc<Inner>);
 
-pub(super) struct Inner {}
+/// A completion that no device has taken yet; its slot stays reserved.
+struct Late {
+    id: RequestId,
+    completion: Completion,
+    time: Timestamp,
+}
+
+pub(super) struct Inner {
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    devices: ArcSwap<Vec<Arc<Device>>>,
+    /// Held by whoever changes the set of devices.
+    admin: Mutex<()>,
+    generation: AtomicU64,
+    closed: AtomicBool,
+    sources: Sources,
+    /// Completion slots in use.
+    streams: AtomicUsize,
+    late: Mutex<VecDeque<Late>>,
+    pub(super) wake: Wake,
+}
 
 impl Inner {
-    pub(super) fn complete(&self, _id: RequestId, _completion: &Completion) {}
+    fn check_open(&self) -> Result<(), AuditError> {
+        if self.closed.load(Ordering::Acquire) { Err(AuditError::Sealed) } else { Ok(()) }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Offers a record to every device. `Ok` when there is none, or when at least one took it.
+    fn write<'a>(
+        &self,
+        devices: &'a [Arc<Device>],
+        now: Timestamp,
+        make: impl Fn(&'a Device) -> Encoder<'a>,
+    ) -> Result<(), AuditError> {
+        let deadline = Instant::now() + WRITE_WAIT;
+        let mut accepted = devices.is_empty();
+        let mut failure = AuditError::NotRecorded;
+        for device in devices {
+            match device.write(make(device), now, deadline) {
+                Ok(()) => accepted = true,
+                Err(e) => failure = e,
+            }
+        }
+        self.wake.work();
+        if accepted { Ok(()) } else { Err(failure) }
+    }
+
+    /// The completion record of a stream; kept in its slot when no device takes it.
+    pub(super) fn complete(&self, id: RequestId, completion: &Completion) {
+        let time = self.now();
+        let devices = self.devices.load();
+        let written = self.check_open().is_ok()
+            && self.write(&devices, time, |d| record::completion(&d.config, time, &id, completion)).is_ok();
+        if written {
+            self.streams.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            // Bounded by the slots: this one's is still taken.
+            self.late.lock().push_back(Late { id, completion: completion.clone(), time });
+            self.wake.work();
+        }
+    }
+
+    /// Background work. True while something is left to do.
+    pub(super) fn tick(&self) -> bool {
+        if self.closed.load(Ordering::Acquire) {
+            return false;
+        }
+        let now = self.now();
+        let devices = self.devices.load();
+        self.summarise(&devices, now);
+        self.write_late(&devices, now);
+        let mut more = !self.late.lock().is_empty();
+        for device in devices.iter() {
+            more |= device.tick(now);
+        }
+        more
+    }
+
+    fn summarise(&self, devices: &[Arc<Device>], now: Timestamp) {
+        if let Some(summary) = self.sources.summary(now)
+            && self.write(devices, now, |d| record::summary(&d.config, now, &summary)).is_err()
+        {
+            self.sources.put_back(&summary);
+        }
+    }
+
+    fn write_late(&self, devices: &[Arc<Device>], now: Timestamp) {
+        loop {
+            // Not held while writing: a stream may end meanwhile.
+            let Some(late) = self.late.lock().pop_front() else { return };
+            if self
+                .write(devices, now, |d| record::completion(&d.config, late.time, &late.id, &late.completion))
+                .is_err()
+            {
+                self.late.lock().push_front(late);
+                return;
+            }
+            self.streams.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A checkpoint at once on every device.
+    #[cfg(test)]
+    pub(super) fn sign_now(&self) {
+        self.devices.load().iter().for_each(|d| d.sign_now(self.now()));
+    }
+
+    fn open_streams(&self) -> u64 {
+        self.streams.load(Ordering::Acquire) as u64
+    }
+
+    fn device(&self, name: &str) -> Result<Arc<Device>, AuditError> {
+        let name = name.strip_suffix('/').unwrap_or(name);
+        let devices = self.devices.load();
+        let found = devices.iter().find(|d| d.config.name.strip_suffix('/') == Some(name));
+        found.cloned().ok_or(AuditError::NoSuchDevice)
+    }
 }
 
 impl Audit {
     /// Starts without devices. `signing` is the 32-byte Ed25519 seed (`KeyName::AuditSigning`).
-    pub fn start(_settings: Settings, _signing: Key, _clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
-        Err(AuditError::NotRecorded)
+    pub fn start(settings: Settings, signing: Key, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
+        Self::with_files(Box::new(AuditDirs(settings.audit_dirs)), signing, clock)
+    }
+
+    pub(super) fn with_files(
+        files: Box<dyn Files>,
+        signing: Key,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Audit, AuditError> {
+        let sources = Sources::new(clock.now());
+        let inner = Arc::new(Inner {
+            shared: Arc::new(Shared { files, signer: Signer::new(signing)? }),
+            clock,
+            devices: ArcSwap::default(),
+            admin: Mutex::new(()),
+            generation: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            sources,
+            streams: AtomicUsize::new(0),
+            late: Mutex::new(VecDeque::new()),
+            wake: Wake::default(),
+        });
+        ticker::start(&inner)
+            .map_err(|source| AuditError::File { device: "(background thread)".into(), source })?;
+        Ok(Audit(inner))
     }
 
     /// Opens a device and adds it. `hmac` is `KeyName::AuditHmac(config.name)`; `expected` the
-    /// head that the barrier holds for it, if any.
-    pub fn enable(
-        &self,
-        _config: DeviceConfig,
-        _hmac: Key,
-        _expected: Option<&Head>,
-    ) -> Result<(), AuditError> {
-        Err(AuditError::NotRecorded)
+    /// head that the barrier holds for it, if any. A file that is no audit log is refused unless
+    /// there is an expected head: then the device goes on and the finding is flagged.
+    pub fn enable(&self, config: DeviceConfig, hmac: Key, expected: Option<&Head>) -> Result<(), AuditError> {
+        let inner = &self.0;
+        let _admin = inner.admin.lock();
+        inner.check_open()?;
+        let devices = inner.devices.load_full();
+        if devices.iter().any(|d| d.config.name == config.name) {
+            return Err(AuditError::Config(format!("path already in use: {}", config.name)));
+        }
+        if devices.len() >= MAX_DEVICES {
+            return Err(AuditError::Config(format!("at most {MAX_DEVICES} audit devices can be enabled")));
+        }
+        let expected = expected.and_then(Head::point);
+        let id = inner.generation.load(Ordering::Acquire) + 1;
+        let device = Device::open(id, config, hmac, inner.shared.clone(), expected, inner.now())?;
+        let mut changed = (*devices).clone();
+        changed.push(Arc::new(device));
+        inner.devices.store(Arc::new(changed));
+        inner.generation.store(id, Ordering::Release);
+        inner.wake.work();
+        Ok(())
     }
 
     /// Takes a device out, after a last checkpoint.
-    pub fn disable(&self, _name: &str) -> Result<(), AuditError> {
-        Err(AuditError::NotRecorded)
+    pub fn disable(&self, name: &str) -> Result<(), AuditError> {
+        let inner = &self.0;
+        let _admin = inner.admin.lock();
+        let device = inner.device(name)?;
+        let devices = inner.devices.load_full();
+        let left: Vec<_> = devices.iter().filter(|d| d.id != device.id).cloned().collect();
+        inner.devices.store(Arc::new(left));
+        inner.generation.fetch_add(1, Ordering::AcqRel);
+        device.close(inner.now(), inner.open_streams());
+        Ok(())
     }
 
     /// Puts a request on record. Call it for refused requests as well.
-    pub fn request(&self, _entry: &RequestEntry<'_>) -> Result<Audited, AuditError> {
-        Err(AuditError::NotRecorded)
+    pub fn request(&self, entry: &RequestEntry<'_>) -> Result<Audited, AuditError> {
+        let inner = &self.0;
+        inner.check_open()?;
+        let now = inner.now();
+        let devices = inner.devices.load();
+        if entry.identity.is_none() && !devices.is_empty() && !inner.sources.admit(entry.remote, now) {
+            inner.wake.work();
+            // Counted only, but never while nothing could take the count.
+            return if devices.iter().any(|d| d.healthy()) {
+                Ok(Audited { id: entry.id, summed: true })
+            } else {
+                Err(AuditError::NotRecorded)
+            };
+        }
+        inner.write(&devices, now, |d| record::request(&d.config, d.id, now, entry))?;
+        Ok(Audited { id: entry.id, summed: false })
     }
 
     /// Puts the answer on record; on failure the outcome comes back so that it can be undone.
     pub fn response<T>(
         &self,
-        _audited: Audited,
-        _entry: &ResponseEntry<'_>,
+        audited: Audited,
+        entry: &ResponseEntry<'_>,
         outcome: T,
     ) -> Result<Recorded<T>, (AuditError, T)> {
-        Err((AuditError::NotRecorded, outcome))
+        let inner = &self.0;
+        if audited.id != entry.request.id {
+            return Err((AuditError::Mismatch, outcome));
+        }
+        if let Err(e) = inner.check_open() {
+            return Err((e, outcome));
+        }
+        // A request that was only counted has its answer on record if it obtained a token by it.
+        if audited.summed && entry.auth.is_none() && entry.wrap.is_none() {
+            return Ok(Recorded(outcome));
+        }
+        let now = inner.now();
+        let devices = inner.devices.load();
+        match inner.write(&devices, now, |d| record::response(&d.config, d.id, now, entry)) {
+            Ok(()) => Ok(Recorded(outcome)),
+            Err(e) => Err((e, outcome)),
+        }
     }
 
     /// Reserves the completion record of a streamed answer.
-    pub fn open(&self, _audited: Audited) -> Result<Opened, AuditError> {
-        Err(AuditError::NotRecorded)
+    pub fn open(&self, audited: Audited) -> Result<Opened, AuditError> {
+        let inner = &self.0;
+        inner.check_open()?;
+        let slot = |used: usize| (used < MAX_OPEN_STREAMS).then_some(used + 1);
+        inner
+            .streams
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, slot)
+            .map_err(|_| AuditError::Busy)?;
+        Ok(Opened { inner: inner.clone(), id: audited.id, done: AtomicBool::new(false) })
     }
 
     /// Keyed hashes of a token and its accessor for every device, to be cached with the token.
-    pub fn hash_identity(&self, _token: &str, _accessor: &str) -> Result<IdentityHashes, AuditError> {
-        Err(AuditError::NotRecorded)
+    pub fn hash_identity(&self, token: &str, accessor: &str) -> Result<IdentityHashes, AuditError> {
+        // Read first: a device enabled meanwhile makes these hashes old, never wrongly new.
+        let generation = self.generation();
+        let devices = self.0.devices.load();
+        let of = |d: &Arc<Device>| {
+            Ok(DeviceHashes { device: d.id, token: d.hash(token)?, accessor: d.hash(accessor)? })
+        };
+        let devices: Result<Box<[_]>, AuditError> = devices.iter().map(of).collect();
+        Ok(IdentityHashes { generation, devices: devices? })
     }
 
-    /// Changes with the set of devices: hashes of an older generation should be renewed.
+    /// Changes with the set of devices: hashes of another generation should be renewed.
     pub fn generation(&self) -> u64 {
-        0
+        self.0.generation.load(Ordering::Acquire)
     }
 
     /// `sys/audit-hash/<device>`: `hmac-sha256:<hex>` of `input`.
-    pub fn hash(&self, _device: &str, _input: &str) -> Result<String, AuditError> {
-        Err(AuditError::NoSuchDevice)
+    pub fn hash(&self, device: &str, input: &str) -> Result<String, AuditError> {
+        Ok(format!("hmac-sha256:{}", hex::encode(self.0.device(device)?.hash(input)?)))
     }
 
     /// Writes what was tried while sealed. Call it after the devices are enabled, before requests.
-    pub fn drain_sealed(&self, _ring: &SealedRing) -> Result<(), AuditError> {
-        Err(AuditError::NotRecorded)
+    pub fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
+        let inner = &self.0;
+        let devices = inner.devices.load();
+        let now = inner.now();
+        let mut attempts = ring.take();
+        attempts.kinds.reverse();
+        while let Some(kind) = attempts.kinds.pop() {
+            if let Err(e) = inner.write(&devices, now, |d| record::sealed_attempt(&d.config, now, &kind)) {
+                attempts.kinds.push(kind);
+                attempts.kinds.reverse();
+                ring.put_back(attempts);
+                return Err(e);
+            }
+        }
+        if attempts.dropped > 0 {
+            let dropped = attempts.dropped;
+            let written = inner.write(&devices, now, |d| record::sealed_dropped(&d.config, now, dropped));
+            return written.inspect_err(|_| ring.put_back(attempts));
+        }
+        Ok(())
     }
 
     /// Where every device's chain stands now.
     pub fn heads(&self) -> Vec<Head> {
-        Vec::new()
+        self.0.devices.load().iter().map(|d| d.head()).collect()
     }
 
+    /// The devices, in the order they were enabled.
     pub fn status(&self) -> Vec<DeviceStatus> {
-        Vec::new()
+        self.0.devices.load().iter().map(|d| d.status()).collect()
     }
 
-    /// Opens every file anew under its name (SIGHUP after logrotate); the chain goes on.
+    /// The devices' descriptions, for `GET sys/audit`.
+    pub fn configs(&self) -> Vec<DeviceConfig> {
+        self.0.devices.load().iter().map(|d| d.config.clone()).collect()
+    }
+
+    /// Opens every file anew under its name (SIGHUP after logrotate); the chain goes on. Answers
+    /// the first failure, after all have been tried.
     pub fn reopen(&self) -> Result<(), AuditError> {
-        Err(AuditError::NotRecorded)
+        let now = self.0.now();
+        let results: Vec<_> = self.0.devices.load().iter().map(|d| d.reopen(now)).collect();
+        self.0.wake.work();
+        results.into_iter().collect()
     }
 
     /// The key that verifies the checkpoints.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey([0; 32])
+        self.0.shared.signer.public
     }
 
     /// Last checkpoint, sync, stop. Later records fail with `Sealed`. Answers the final heads.
     pub fn close(&self) -> Vec<Head> {
-        Vec::new()
+        let inner = &self.0;
+        let _admin = inner.admin.lock();
+        let devices = inner.devices.load_full();
+        let now = inner.now();
+        if !inner.closed.swap(true, Ordering::AcqRel) {
+            inner.summarise(&devices, now);
+            inner.write_late(&devices, now);
+            for device in devices.iter() {
+                device.close(now, inner.open_streams());
+            }
+            inner.wake.stop();
+        }
+        devices.iter().map(|d| d.head()).collect()
+    }
+
+    /// What the background thread does, for tests that do not wait for it.
+    #[cfg(test)]
+    pub(super) fn tick(&self) -> bool {
+        self.0.tick()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.wake.stop();
     }
 }

@@ -21,13 +21,13 @@ pub const MAX_DATA_BYTES: usize = 1024 * 1024;
 /// Longest line, in bytes, newline included: two data objects and the rest of a record.
 pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 /// Longest text of any other single field, in bytes; the rest is cut off.
-pub const MAX_TEXT_BYTES: usize = 8 * 1024;
-/// Most entries written of a list or map outside `data` (policies, metadata, warnings).
-pub const MAX_LIST_ENTRIES: usize = 256;
+pub const MAX_TEXT_BYTES: usize = 4 * 1024;
+/// Longest list or map outside `data` (policies, metadata, warnings), in bytes.
+pub const MAX_LIST_BYTES: usize = 32 * 1024;
 /// Most streams open at a time, each with its completion record reserved.
 pub const MAX_OPEN_STREAMS: usize = 16_384;
 /// How far back from its end a file is searched for the head stored in the barrier, in bytes.
-pub const MAX_TAIL_SCAN_BYTES: u64 = 256 * 1024 * 1024;
+pub const MAX_TAIL_SCAN_BYTES: u64 = 64 * 1024 * 1024;
 /// Source addresses whose unauthenticated requests are counted apart; the rest share one count.
 pub const MAX_SOURCES: usize = 4_096;
 /// Unauthenticated requests recorded one by one: burst and rate a second, per source.
@@ -42,3 +42,5 @@ pub const MAX_SUMMARY_SOURCES: usize = 32;
 pub const MAX_SEALED_ATTEMPTS: usize = 512;
 /// Longest device name and option value, in bytes.
 pub const MAX_OPTION_BYTES: usize = 4_096;
+/// How often idle devices are looked at: a file removed or cut from outside is noticed.
+pub const IDLE_CHECK: Duration = Duration::from_secs(5);

@@ -7,14 +7,28 @@
 //! device has accepted the record.
 
 mod broker;
+mod chain;
 mod checkpoint;
 mod config;
+mod device;
+mod encode;
 mod entry;
 mod error;
+mod file;
 mod identity;
+mod json;
 pub mod limits;
 mod proof;
+mod record;
 mod sealed;
+mod source;
+mod start;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod ticker;
+pub mod verify;
+mod writer;
 
 pub use broker::{Audit, DeviceStatus, Head, Settings};
 pub use checkpoint::PublicKey;
@@ -26,3 +40,4 @@ pub use error::AuditError;
 pub use identity::IdentityHashes;
 pub use proof::{Audited, Opened, Recorded, Unaudited};
 pub use sealed::{SealedAttempt, SealedRing};
+pub use verify::verify;

@@ -1,0 +1,316 @@
+//! Offline verification of an audit file: nothing secret needed, only the public key and, to find
+//! a cut tail, the head that the vault holds.
+//!
+//! Found for certain: any changed, deleted, swapped, repeated, inserted or foreign line. Found
+//! with the public keys: a file whose chain was computed anew. Found with the stored head: a file
+//! cut off at its end, and a rewritten tail younger than the last checkpoint.
+
+use super::chain::Line;
+use super::limits::{MAX_LINE_BYTES, MAX_RECORDS_PER_CHECKPOINT};
+use super::tail::{Point, opening};
+use super::{Head, PublicKey, checkpoint};
+use ed25519_dalek::VerifyingKey;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read as _};
+
+/// Lines that may stand between two checkpoints beyond the regular bound: what a device says about
+/// itself when it comes back, before it signs.
+const CHECKPOINT_SLACK: u64 = 8;
+const READ_BUFFER: usize = 256 * 1024;
+/// Most notes kept; later ones are only counted.
+const MAX_NOTES: usize = 1_000;
+
+/// What to check against.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Keys that checkpoints may be signed by. Empty: signatures are not checked.
+    pub keys: Vec<PublicKey>,
+    /// The head from the vault (`sys/audit` or the barrier).
+    pub head: Option<Head>,
+    /// The end of the file before this one, from its own report.
+    pub previous: Option<Head>,
+}
+
+/// What is wrong, and where. Checking stops there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Counted from 1; after the last line for a missing tail.
+    pub line: u64,
+    pub kind: FaultKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// Not a line of this format.
+    Malformed,
+    /// No newline at the end of the file: cut inside a line, or still being written.
+    Torn,
+    /// The file does not begin with an `open` line.
+    NoOpening,
+    /// The line number does not follow.
+    Sequence,
+    /// The line, or the one before it, was changed.
+    Chain,
+    /// A checkpoint's signature is wrong.
+    Signature,
+    /// A checkpoint names a key that was not given.
+    UnknownKey,
+    /// A checkpoint is missing where one must stand.
+    NoCheckpoint,
+    /// The file ends before the given head.
+    Truncated,
+    /// The line with the head's number has another chain value.
+    HeadMismatch,
+    /// The file does not follow the given previous one.
+    PreviousMismatch,
+    /// The head or the lines belong to another device.
+    Device,
+}
+
+/// Something the vault itself noted in the log: not a fault of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub line: u64,
+    /// `gap`, or a `repair` line's reason.
+    pub what: String,
+}
+
+/// The result of a verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Lines found good.
+    pub lines: u64,
+    pub checkpoints: u64,
+    pub device: String,
+    /// What the first line is chained to.
+    pub follows: Option<Head>,
+    /// The last good line.
+    pub last: Option<Head>,
+    /// Lines behind the last checkpoint, covered by no signature.
+    pub unsigned: u64,
+    /// A head was given and the file holds it. `None`: none given, or it lies in an earlier file.
+    pub head_found: Option<bool>,
+    pub notes: Vec<Note>,
+    pub notes_dropped: u64,
+    pub fault: Option<Fault>,
+}
+
+impl Report {
+    /// No fault was found.
+    pub fn intact(&self) -> bool {
+        self.fault.is_none()
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FaultKind::Malformed => "not a line of the audit format",
+            FaultKind::Torn => "the last line is not finished",
+            FaultKind::NoOpening => "the file does not begin with an open line",
+            FaultKind::Sequence => "line numbers do not follow each other",
+            FaultKind::Chain => "a line was changed, removed or inserted",
+            FaultKind::Signature => "the checkpoint's signature is wrong",
+            FaultKind::UnknownKey => "the checkpoint is signed by an unknown key",
+            FaultKind::NoCheckpoint => "a checkpoint is missing",
+            FaultKind::Truncated => "the file ends before the stored head",
+            FaultKind::HeadMismatch => "the line of the stored head was replaced",
+            FaultKind::PreviousMismatch => "the file does not follow the previous one",
+            FaultKind::Device => "the line belongs to another device",
+        })
+    }
+}
+
+/// Reads a whole file (or several of one device, in order, put together).
+pub fn verify(reader: impl io::Read, options: &Options) -> io::Result<Report> {
+    let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
+    let mut state = State::new(options);
+    let mut buffer = Vec::with_capacity(4096);
+    loop {
+        buffer.clear();
+        reader.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut buffer)?;
+        if buffer.is_empty() {
+            break;
+        }
+        let checked = match buffer.strip_suffix(b"\n") {
+            Some(line) => state.line(line),
+            None if buffer.len() > MAX_LINE_BYTES => Err(FaultKind::Malformed),
+            None => Err(FaultKind::Torn),
+        };
+        if let Err(kind) = checked {
+            return Ok(state.fault(kind));
+        }
+    }
+    Ok(state.end())
+}
+
+struct State<'o> {
+    options: &'o Options,
+    keys: Vec<(String, VerifyingKey)>,
+    head: Option<Point>,
+    at: Point,
+    report: Report,
+    /// A checkpoint must come next: the line before was an `open`.
+    sign_next: bool,
+}
+
+impl<'o> State<'o> {
+    fn new(options: &'o Options) -> Self {
+        State {
+            options,
+            keys: options.keys.iter().filter_map(|k| Some((k.id(), k.verifying()?))).collect(),
+            head: options.head.as_ref().and_then(Head::point),
+            at: Point::START,
+            report: Report::default(),
+            sign_next: false,
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8]) -> Result<(), FaultKind> {
+        let line = Line::parse(bytes).ok_or(FaultKind::Malformed)?;
+        if self.report.lines == 0 {
+            self.first(&line)?;
+        }
+        if self.at.seq.checked_add(1) != Some(line.seq) {
+            return Err(FaultKind::Sequence);
+        }
+        if !line.follows(self.at.seq, &self.at.chain) {
+            return Err(FaultKind::Chain);
+        }
+        if line.is("checkpoint") {
+            self.checkpoint(&line)?;
+        } else {
+            self.record(&line)?;
+        }
+        self.at = Point { seq: line.seq, chain: line.chain };
+        self.report.lines += 1;
+        if self.head.is_some_and(|h| h.seq == line.seq) {
+            if self.head.is_some_and(|h| h.chain != line.chain) {
+                return Err(FaultKind::HeadMismatch);
+            }
+            self.report.head_found = Some(true);
+        }
+        Ok(())
+    }
+
+    /// The first line says what the file follows.
+    fn first(&mut self, line: &Line<'_>) -> Result<(), FaultKind> {
+        self.at = opening(line).ok_or(FaultKind::NoOpening)?;
+        let follows = self.as_head(self.at);
+        if let Some(previous) = &self.options.previous
+            && previous.point() != Some(self.at)
+        {
+            return Err(FaultKind::PreviousMismatch);
+        }
+        if let Some(head) = self.head.filter(|h| h.seq == self.at.seq) {
+            if head.chain != self.at.chain {
+                return Err(FaultKind::HeadMismatch);
+            }
+            self.report.head_found = Some(true);
+        }
+        self.report.follows = Some(follows);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, line: &Line<'_>) -> Result<(), FaultKind> {
+        if !self.keys.is_empty() {
+            let members = Members::read(line)?;
+            let key = self.keys.iter().find(|(id, _)| *id == members.key).ok_or(FaultKind::UnknownKey)?;
+            if !checkpoint::verify(&key.1, line.body, &self.at.chain, line.seq) {
+                return Err(FaultKind::Signature);
+            }
+            self.device(&members.device)?;
+        }
+        self.report.checkpoints += 1;
+        self.report.unsigned = 0;
+        self.sign_next = false;
+        Ok(())
+    }
+
+    fn record(&mut self, line: &Line<'_>) -> Result<(), FaultKind> {
+        self.report.unsigned += 1;
+        let bound = MAX_RECORDS_PER_CHECKPOINT + CHECKPOINT_SLACK;
+        if !self.keys.is_empty() && (self.report.unsigned > bound || self.sign_next && !line.is("gap")) {
+            return Err(FaultKind::NoCheckpoint);
+        }
+        if line.is("open") {
+            self.sign_next = true;
+            self.device(&Members::read(line)?.device)?;
+        } else if line.is("repair") || line.is("gap") {
+            let members = Members::read(line)?;
+            if self.report.notes.len() < MAX_NOTES {
+                let what = members.reason.unwrap_or_else(|| "gap".into());
+                self.report.notes.push(Note { line: self.report.lines + 1, what });
+            } else {
+                self.report.notes_dropped += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// All lines and the given heads belong to one device.
+    fn device(&mut self, name: &str) -> Result<(), FaultKind> {
+        if self.report.device.is_empty() {
+            self.report.device = name.to_owned();
+        }
+        let heads = [&self.options.head, &self.options.previous];
+        let same =
+            self.report.device == name && heads.iter().all(|h| h.as_ref().is_none_or(|h| h.device == name));
+        if same { Ok(()) } else { Err(FaultKind::Device) }
+    }
+
+    fn as_head(&self, point: Point) -> Head {
+        Head { device: self.report.device.clone(), seq: point.seq, chain: hex::encode(point.chain) }
+    }
+
+    fn fault(mut self, kind: FaultKind) -> Report {
+        self.report.fault = Some(Fault { line: self.report.lines + 1, kind });
+        self.finish()
+    }
+
+    fn end(mut self) -> Report {
+        if let Some(head) = self.head
+            && self.report.head_found.is_none()
+            && (self.report.lines == 0 || head.seq > self.at.seq)
+        {
+            self.report.head_found = Some(false);
+            return self.fault(FaultKind::Truncated);
+        }
+        if self.report.lines == 0 {
+            return self.fault(FaultKind::NoOpening);
+        }
+        if self.sign_next && !self.keys.is_empty() {
+            return self.fault(FaultKind::NoCheckpoint);
+        }
+        self.finish()
+    }
+
+    fn finish(mut self) -> Report {
+        if self.report.lines > 0 {
+            self.report.last = Some(self.as_head(self.at));
+        }
+        let device = self.report.device.clone();
+        if let Some(follows) = &mut self.report.follows {
+            follows.device = device;
+        }
+        self.report
+    }
+}
+
+/// Members of our own line types.
+#[derive(serde::Deserialize)]
+struct Members {
+    device: String,
+    #[serde(default)]
+    key: String,
+    reason: Option<String>,
+}
+
+impl Members {
+    fn read(line: &Line<'_>) -> Result<Members, FaultKind> {
+        let mut text = line.body.to_vec();
+        text.push(b'}');
+        serde_json::from_slice(&text).map_err(|_| FaultKind::Malformed)
+    }
+}
