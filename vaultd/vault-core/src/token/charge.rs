@@ -11,6 +11,7 @@ use vault_logical::{Error, ErrorKind, Result};
 
 /// What charging one use established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub enum UseOutcome {
     /// The token has no limit; nothing was written.
     Unlimited,
@@ -58,7 +59,7 @@ impl TokenStore {
         Err(busy())
     }
 
-    /// Revokes a token whose last use is over.
+    /// Revokes a token whose last use is over, with its descendants.
     pub async fn end_last_use(&self, entry: &TokenEntry) -> Result<()> {
         self.revoke(entry.hash).await
     }

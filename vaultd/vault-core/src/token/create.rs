@@ -176,6 +176,7 @@ impl TokenStore {
             num_uses: new.num_uses,
             renewable,
             expires,
+            generation: self.staged_generation(txn).await?,
         };
         if let Some(parent) = &new.parent {
             self.pin(txn, parent);

@@ -43,6 +43,7 @@ pub struct TokenEntry {
     pub(super) max_ttl: Duration,
     pub(super) parent: Option<TokenHash>,
     pub(super) depth: usize,
+    pub(super) generation: u64,
     /// Revision of its identity record, which is written once.
     pub(super) rev: u64,
     /// Its parents with their revisions, nearest first, as the last lookup found them.
@@ -106,6 +107,7 @@ impl TokenEntry {
             max_ttl: secs(t.max_ttl),
             parent,
             depth: t.depth,
+            generation: t.generation,
             rev,
             chain: ArcSwap::from_pointee(Vec::new()),
         })

@@ -70,18 +70,22 @@ impl TokenStore {
                 delete(txn, &format!("{dir}{name}"))?;
                 continue;
             };
-            match self.remove(txn, child).await? {
-                None => delete(txn, &child_path(parent, child))?,
-                Some(token) => {
-                    let children = children_dir(child);
-                    let below = txn.list(space(), &children, None, 1).await.map_err(fault::storage)?;
-                    if !below.is_empty() || self.has_cubbyhole(txn, &token.cubbyhole).await? {
-                        write(txn, &job_path(child), &StoredJob::clean(token.cubbyhole))?;
-                    }
-                }
+            if !self.remove_leaving_job(txn, child).await? {
+                delete(txn, &child_path(parent, child))?;
             }
         }
         Ok(names.len())
+    }
+
+    /// Stages the removal of a token that is dead already, and a job when it has children or a
+    /// cubbyhole. False when there is no such token.
+    pub(super) async fn remove_leaving_job(&self, txn: &mut Transaction, hash: TokenHash) -> Result<bool> {
+        let Some(token) = self.remove(txn, hash).await? else { return Ok(false) };
+        let below = txn.list(space(), &children_dir(hash), None, 1).await.map_err(fault::storage)?;
+        if !below.is_empty() || self.has_cubbyhole(txn, &token.cubbyhole).await? {
+            write(txn, &job_path(hash), &StoredJob::clean(token.cubbyhole))?;
+        }
+        Ok(true)
     }
 
     async fn has_cubbyhole(&self, txn: &mut Transaction, name: &str) -> Result<bool> {

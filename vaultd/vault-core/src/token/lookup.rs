@@ -23,6 +23,33 @@ impl TokenStore {
             return Ok(None);
         }
         let hash = self.0.hasher.token(presented)?;
+        self.living(hash).await
+    }
+
+    /// As [`TokenStore::lookup`], by accessor.
+    pub async fn entry_of_accessor(&self, accessor: &str) -> Result<Option<Arc<TokenEntry>>> {
+        if !id::well_formed_accessor(accessor) {
+            return Ok(None);
+        }
+        let path = accessor_path(&self.0.hasher.accessor(accessor)?);
+        let Some(found) = self.0.store.get(space(), &path).await.map_err(fault::storage)? else {
+            return Ok(None);
+        };
+        self.living(decode::<StoredAccessor>(&found.value)?.hash()?).await
+    }
+
+    /// True while the token of an earlier lookup, and all its parents, are still valid; for a
+    /// request that runs again after a conflict. Also renews what [`TokenStore::pin`] relies on.
+    pub async fn still_valid(&self, entry: &TokenEntry) -> Result<bool> {
+        match self.cached(entry.hash).await? {
+            Some(Cached::Token(now)) if now.rev == entry.rev => {
+                Ok(!now.expired(self.0.clock.now()) && self.alive(entry, self.0.clock.now()).await?)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn living(&self, hash: TokenHash) -> Result<Option<Arc<TokenEntry>>> {
         match self.cached(hash).await? {
             Some(Cached::Token(entry)) if self.alive(&entry, self.0.clock.now()).await? => Ok(Some(entry)),
             _ => Ok(None),
@@ -32,6 +59,9 @@ impl TokenStore {
     /// True when neither the token nor one of its parents has expired or been revoked. Notes
     /// the parents in the entry, for [`TokenStore::pin`].
     async fn alive(&self, entry: &TokenEntry, now: Timestamp) -> Result<bool> {
+        if entry.generation != self.generation().await? {
+            return Ok(false);
+        }
         if entry.expired(now) {
             self.0.cache.forget(entry.hash);
             return Ok(false);
@@ -106,7 +136,7 @@ impl TokenStore {
             };
             depth += 1;
         }
-        if entry.expired(now) {
+        if entry.expired(now) || entry.generation != self.staged_generation(txn).await? {
             return Ok(None);
         }
         Ok(Arc::into_inner(entry).map(|e| (e, orphan)))
@@ -142,6 +172,8 @@ impl TokenStore {
     pub fn invalidate(&self, path: &str, _seq: u64) {
         if let Some(hash) = super::record::cached_token(path) {
             self.0.cache.invalidate(hash);
+        } else if path == super::record::GENERATION {
+            self.0.generation.forget();
         }
     }
 }

@@ -11,6 +11,7 @@ mod cache;
 mod charge;
 mod create;
 mod entry;
+mod generation;
 mod handle;
 mod id;
 mod jobs;
@@ -46,6 +47,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     defaults: TtlDefaults,
     cache: cache::Cache,
+    generation: generation::Current,
     /// Order the use counts of each token.
     uses: Box<[tokio::sync::Mutex<()>]>,
     /// Held by the sweep that is running.
@@ -62,6 +64,7 @@ impl TokenStore {
             clock,
             defaults,
             cache: cache::Cache::new(),
+            generation: generation::Current::default(),
             uses: (0..TOKEN_USE_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             sweeping: tokio::sync::Mutex::default(),
             cubbyhole: OnceLock::new(),

@@ -10,6 +10,8 @@
 //! token/job/<hash>             a revoked token whose descendants and cubbyhole are to be removed
 //! token/role/<name>            a token role
 //! token/cursor                 the next minute the sweeper looks at
+//! token/generation             tokens of earlier generations are dead; 0 when absent
+//! token/purge                  how far the removal of earlier generations has come
 //! ```
 
 use super::id::TokenHash;
@@ -30,11 +32,13 @@ pub(super) const JOBS: &str = "token/job/";
 pub(super) const ACCESSORS: &str = "token/accessor/";
 pub(super) const ROLES: &str = "token/role/";
 pub(super) const CURSOR: &str = "token/cursor";
-const ID: &str = "token/id/";
+pub(super) const GENERATION: &str = "token/generation";
+pub(super) const PURGE: &str = "token/purge";
+pub(super) const IDS: &str = "token/id/";
 const LEASE: &str = "token/lease/";
 
 pub(super) fn id_path(h: TokenHash) -> String {
-    format!("{ID}{}", h.hex())
+    format!("{IDS}{}", h.hex())
 }
 pub(super) fn lease_path(h: TokenHash) -> String {
     format!("{LEASE}{}", h.hex())
@@ -66,7 +70,7 @@ pub(super) fn role_path(name: &str) -> String {
 
 /// The token whose cached form a changed path makes stale.
 pub(super) fn cached_token(path: &str) -> Option<TokenHash> {
-    let name = path.strip_prefix(ID).or_else(|| path.strip_prefix(LEASE))?;
+    let name = path.strip_prefix(IDS).or_else(|| path.strip_prefix(LEASE))?;
     TokenHash::from_hex(name)
 }
 
@@ -116,6 +120,7 @@ pub(super) struct StoredToken {
     pub renewable: bool,
     /// It has a lease record.
     pub expires: bool,
+    pub generation: u64,
 }
 
 impl StoredId {
@@ -207,6 +212,35 @@ impl StoredCursor {
     }
 }
 
+/// `token/generation`
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredGeneration {
+    v: u8,
+    pub generation: u64,
+}
+
+impl StoredGeneration {
+    pub(super) fn new(generation: u64) -> Self {
+        StoredGeneration { v: VERSION, generation }
+    }
+}
+
+/// `token/purge`
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredPurge {
+    v: u8,
+    /// The generation that stays.
+    pub generation: u64,
+    /// The last name below `token/id/` that was looked at.
+    pub after: Option<String>,
+}
+
+impl StoredPurge {
+    pub(super) fn new(generation: u64, after: Option<String>) -> Self {
+        StoredPurge { v: VERSION, generation, after }
+    }
+}
+
 /// `token/role/`
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct StoredRole {
@@ -254,7 +288,17 @@ pub(super) trait Record: Serialize + for<'de> Deserialize<'de> {
 macro_rules! records {
     ($($t:ty),*) => { $(impl Record for $t { fn version(&self) -> u8 { self.v } })* };
 }
-records!(StoredId, StoredLease, StoredUses, StoredAccessor, StoredJob, StoredCursor, StoredRole);
+records!(
+    StoredAccessor,
+    StoredCursor,
+    StoredGeneration,
+    StoredId,
+    StoredJob,
+    StoredLease,
+    StoredPurge,
+    StoredRole,
+    StoredUses
+);
 
 /// Takes a record back. serde's message may quote the record, so it is left out.
 pub(super) fn decode<T: Record>(value: &[u8]) -> Result<T> {

@@ -64,6 +64,7 @@ impl TokenStore {
         let Ok(mut position) = self.0.sweeping.try_lock() else { return Ok(report) };
         let mut budget = Budget(SWEEP_TXNS);
         self.sweep_expired(now, &mut budget, &mut report).await?;
+        self.sweep_generations(&mut budget, &mut report).await?;
         self.sweep_jobs(now, &mut position, &mut budget, &mut report).await?;
         report.more |= budget.0 == 0;
         Ok(report)
@@ -269,6 +270,19 @@ impl TokenStore {
                     return Ok(());
                 }
                 Step::Later => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep_generations(&self, budget: &mut Budget, report: &mut SweepReport) -> Result<()> {
+        while budget.take() {
+            let mut txn = self.0.store.begin();
+            let Some(removed) = self.purge_step(&mut txn).await? else { return Ok(()) };
+            match txn.commit().await {
+                Ok(_) => report.removed += removed,
+                Err(CommitError::Conflict) => {}
+                Err(e) => return Err(fault::commit(e)),
             }
         }
         Ok(())
