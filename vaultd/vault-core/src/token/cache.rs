@@ -89,6 +89,15 @@ impl Cache {
         }
     }
 
+    /// Drops everything, and what is being read now.
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            let generation = shard.generation.wrapping_add(1);
+            *shard = Shard { generation, ..Shard::default() };
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|s| s.read().slots.len()).sum()
