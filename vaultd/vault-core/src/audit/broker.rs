@@ -367,11 +367,6 @@ impl Audit {
         self.0.devices.load().iter().map(|d| d.status()).collect()
     }
 
-    /// The devices' descriptions, for `GET sys/audit`.
-    pub fn configs(&self) -> Vec<DeviceConfig> {
-        self.0.devices.load().iter().map(|d| d.config.clone()).collect()
-    }
-
     /// Opens every file anew under its name (SIGHUP after logrotate); the chain goes on. Answers
     /// the first failure, after all have been tried.
     pub fn reopen(&self) -> Result<(), AuditError> {

@@ -35,8 +35,7 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Opens the device's file and continues its chain. `known`: the device was enabled before,
-    /// so whatever is in the file is continued; a new one refuses a file that is no audit log.
+    /// Opens the device's file and continues its chain.
     pub fn open(
         id: u64,
         config: DeviceConfig,
@@ -152,6 +151,7 @@ impl Device {
         DeviceStatus {
             config: self.config.clone(),
             name: self.config.name.clone(),
+            config: self.config.clone(),
             healthy: writer.healthy(),
             error: writer.last_error().map(str::to_owned),
             seq: writer.point().seq,

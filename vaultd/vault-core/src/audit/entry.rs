@@ -3,6 +3,7 @@
 use super::IdentityHashes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use vault_logical::{Data, RequestId, Timestamp};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Most devices enabled at a time.
-pub const MAX_DEVICES: usize = 8;
+pub const MAX_DEVICES: usize = 16;
 /// Most records between two signed checkpoints.
 pub const MAX_RECORDS_PER_CHECKPOINT: u64 = 1_000;
 /// Longest time that a written record stays without a signed checkpoint behind it.

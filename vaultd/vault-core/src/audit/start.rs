@@ -32,7 +32,7 @@ pub(super) fn find(
 ) -> Result<Start, AuditError> {
     let failed = |e| file_error(config, e);
     let expected = expected.filter(|e| e.seq > 0);
-    let found = tail::read(file, expected).map_err(failed)?;
+    let found = tail::read(file, &config.name, expected).map_err(failed)?;
     let at = expected.unwrap_or(Point::START);
     let mut start = Start { at, len: 0, clean: false, lines: Vec::new(), flags: Vec::new() };
     let repair = |reason: &'static str, torn: u64, start: &mut Start| {
@@ -68,7 +68,7 @@ pub(super) fn find(
         }
         Tail::Foreign if expected.is_none() => {
             return Err(AuditError::Config(format!(
-                "audit device {}: the file exists and is not an audit log",
+                "audit device {}: the file exists and is not an audit log of this device",
                 config.name
             )));
         }

@@ -47,8 +47,8 @@ pub(super) enum HeadFit {
     NotReached,
 }
 
-/// Reads the end of `file` and checks it against `expected`.
-pub(super) fn read(file: &dyn LogFile, expected: Option<Point>) -> io::Result<Tail> {
+/// Reads the end of `device`'s file and checks it against `expected`.
+pub(super) fn read(file: &dyn LogFile, device: &str, expected: Option<Point>) -> io::Result<Tail> {
     let len = file.len()?;
     let mut window = 64 * 1024u64;
     loop {
@@ -56,15 +56,24 @@ pub(super) fn read(file: &dyn LogFile, expected: Option<Point>) -> io::Result<Ta
         let mut bytes = vec![0; usize::try_from(len - from).unwrap_or(usize::MAX)];
         file.read_at(from, &mut bytes)?;
         let last_chance = from == 0 || window >= MAX_TAIL_SCAN_BYTES;
-        if let Some(tail) = judge(&bytes, from, len, expected, last_chance) {
+        if let Some(tail) = judge(&bytes, Place { from, len, last_chance }, device, expected) {
             return Ok(tail);
         }
         window = (window * 4).min(MAX_TAIL_SCAN_BYTES);
     }
 }
 
+/// Which piece of the file is looked at.
+struct Place {
+    from: u64,
+    len: u64,
+    /// No larger piece will be.
+    last_chance: bool,
+}
+
 /// Judges the last bytes of a file. `None`: a larger piece is needed.
-fn judge(bytes: &[u8], from: u64, len: u64, expected: Option<Point>, last_chance: bool) -> Option<Tail> {
+fn judge(bytes: &[u8], place: Place, device: &str, expected: Option<Point>) -> Option<Tail> {
+    let Place { from, len, last_chance } = place;
     let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let (mut complete, torn) = bytes.split_at_checked(end)?;
     if from > 0 {
@@ -90,7 +99,7 @@ fn judge(bytes: &[u8], from: u64, len: u64, expected: Option<Point>, last_chance
     if from > 0 && !last_chance && expected.is_some_and(|e| e.seq < first.seq) {
         return None;
     }
-    let mut walk = Walk { last: Point { seq: first.seq, chain: first.chain }, line: first, expected };
+    let mut walk = Walk { last: Point { seq: first.seq, chain: first.chain }, line: first, device, expected };
     if !walk.agrees() || !lines.all(|l| parse(l).is_some_and(|l| walk.step(l))) {
         return Some(Tail::Foreign);
     }
@@ -109,6 +118,7 @@ fn judge(bytes: &[u8], from: u64, len: u64, expected: Option<Point>, last_chance
 struct Walk<'a> {
     last: Point,
     line: Line<'a>,
+    device: &'a str,
     expected: Option<Point>,
 }
 
@@ -120,9 +130,11 @@ impl<'a> Walk<'a> {
         follows && self.agrees()
     }
 
-    /// The line at the expected number has the expected value.
+    /// The line at the expected number has the expected value, and lines that name a device name
+    /// this one.
     fn agrees(&self) -> bool {
-        self.expected.is_none_or(|e| e.seq != self.last.seq || e.chain == self.last.chain)
+        let ours = !(self.line.is("checkpoint") || self.line.is("open")) || names(&self.line, self.device);
+        ours && self.expected.is_none_or(|e| e.seq != self.last.seq || e.chain == self.last.chain)
     }
 }
 
@@ -157,6 +169,14 @@ fn begins_ours(torn: &[u8]) -> bool {
 }
 
 fn is_close(line: &Line<'_>) -> bool {
-    const CLOSE: &[u8] = b",\"reason\":\"close\"";
-    line.is("checkpoint") && line.body.windows(CLOSE.len()).any(|w| w == CLOSE)
+    line.is("checkpoint") && holds(line.body, b",\"reason\":\"close\"")
+}
+
+/// Device names need no escaping (see `DeviceConfig::parse`).
+fn names(line: &Line<'_>, device: &str) -> bool {
+    holds(line.body, format!(",\"device\":\"{device}\"").as_bytes())
+}
+
+fn holds(body: &[u8], part: &[u8]) -> bool {
+    body.windows(part.len()).any(|w| w == part)
 }
