@@ -1,7 +1,26 @@
 //! The vault without its network: seal, request pipeline, tokens, policies, audit, mounts, sys.
 
 pub mod audit;
+mod ceremony;
+mod charge;
+mod core;
+mod devices;
+mod dispatch;
 pub mod exchange;
+mod fault;
 pub mod limits;
+mod mounts;
+mod pipeline;
+mod policies;
 pub mod policy;
+mod record;
+mod seal;
+mod status;
+mod sys;
 pub mod token;
+mod unsealed;
+mod view;
+
+pub use crate::core::{Core, CoreConfig, CoreHandle, Hooks, ProcessReport};
+pub use dispatch::LocalDispatch;
+pub use mounts::SystemTtl;

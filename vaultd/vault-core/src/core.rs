@@ -1,0 +1,170 @@
+//! The core in both of its states. What only exists while unsealed lives in [`Unsealed`], so
+//! that a sealed core has no keyring, token or mount to misuse.
+
+use crate::audit::{DeviceConfig, SealedRing};
+use crate::exchange::{Exchange, Incoming, Reply, ReplyBody, Verb};
+use crate::mounts::SystemTtl;
+use crate::seal::Progress;
+use crate::unsealed::Unsealed;
+use crate::{ceremony, fault, status};
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use secmem::Arena;
+use std::path::PathBuf;
+use std::sync::Arc;
+use storage::{SealedStore, StoreConfig};
+use vault_logical::{Clock, Egress, Error, Factory};
+
+/// What the daemon does for the core when it seals or fails.
+#[async_trait]
+pub trait Hooks: Send + Sync {
+    /// Closes every connection, clients' and upstreams'; answers in flight may finish.
+    async fn close_connections(&self);
+    /// Wipes the stacks of the worker threads below their current frame.
+    fn wipe_stacks(&self);
+    /// Storage failed for good: the vault is sealed, the process must end.
+    fn fatal(&self, why: &str);
+}
+
+/// Facts about the process that seal-status shows.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessReport {
+    /// `memfd_secret`, `mlock`, `none`
+    pub key_memory: String,
+    /// `all`, `keys`, `none`
+    pub locked: String,
+    /// Every `danger_` setting in force, and what else an operator should know.
+    pub warnings: Vec<String>,
+}
+
+pub struct CoreConfig {
+    pub store: StoreConfig,
+    pub arena: Arena,
+    pub clock: Arc<dyn Clock>,
+    pub factories: &'static [Factory],
+    pub egress: Arc<dyn Egress>,
+    pub ttl: SystemTtl,
+    /// Devices of the server config, opened before those enabled through the API.
+    pub audit_devices: Vec<DeviceConfig>,
+    pub audit_dirs: Vec<PathBuf>,
+    /// Accept `sys/init` from addresses other than loopback and the unix socket.
+    pub allow_remote_init: bool,
+    pub version: &'static str,
+    pub cluster_name: String,
+    pub process: ProcessReport,
+    pub hooks: Arc<dyn Hooks>,
+}
+
+pub struct Core {
+    pub(crate) config: CoreConfig,
+    pub(crate) store: SealedStore,
+    pub(crate) unsealed: ArcSwapOption<Unsealed>,
+    /// Init and unseal run one at a time.
+    pub(crate) ceremony: tokio::sync::Mutex<Progress>,
+    /// Attempts made while sealed; the first records after unseal.
+    pub(crate) ring: SealedRing,
+}
+
+impl Core {
+    /// Opens the store; the core starts sealed (or uninitialised).
+    ///
+    /// # Errors
+    /// The store cannot be opened, is foreign, or its anchor says that it is not the last one.
+    pub async fn open(config: CoreConfig) -> Result<Arc<Core>, storage::Error> {
+        let clock = config.clock.clone();
+        let store = SealedStore::open(
+            config.store.clone(),
+            config.arena.clone(),
+            Arc::new(move || clock.now().unix_nanos()),
+        )
+        .await?;
+        Ok(Arc::new(Core {
+            config,
+            store,
+            unsealed: ArcSwapOption::empty(),
+            ceremony: tokio::sync::Mutex::new(Progress::default()),
+            ring: SealedRing::default(),
+        }))
+    }
+
+    /// The running vault, if it is unsealed.
+    pub fn unsealed(&self) -> Option<Arc<Unsealed>> {
+        self.unsealed.load_full()
+    }
+
+    /// Seals: no request is served from here on, then devices are closed, the store drained,
+    /// the keys wiped and every connection closed. Idempotent.
+    pub async fn seal(&self) {
+        let Some(core) = self.unsealed.swap(None) else { return };
+        tracing::info!("sealing");
+        core.stop().await;
+        drop(core);
+        self.config.hooks.close_connections().await;
+        self.config.hooks.wipe_stacks();
+        tracing::info!("sealed");
+    }
+
+    /// Reopens audit files after they were moved away.
+    pub fn reopen_audit(&self) {
+        if let Some(core) = self.unsealed() {
+            core.audit.reopen();
+        }
+    }
+
+    /// Ends the process's use of the store.
+    pub async fn shutdown(&self) {
+        self.seal().await;
+    }
+}
+
+#[async_trait]
+impl Exchange for CoreHandle {
+    async fn handle(&self, incoming: Incoming) -> Reply {
+        let id = incoming.id;
+        if let Some(reply) = self.0.without_token(&incoming).await {
+            return reply;
+        }
+        let Some(core) = self.0.unsealed() else {
+            return refused(id, fault::sealed());
+        };
+        let (reply, seal) = core.serve(incoming).await;
+        if seal {
+            self.0.seal().await;
+        }
+        reply
+    }
+
+    fn sealed(&self) -> bool {
+        self.0.unsealed.load().is_none()
+    }
+}
+
+/// The core as the listener holds it.
+#[derive(Clone)]
+pub struct CoreHandle(pub Arc<Core>);
+
+pub(crate) fn refused(request_id: vault_logical::RequestId, e: Error) -> Reply {
+    Reply { request_id, body: ReplyBody::Error(e), close: false }
+}
+
+impl CoreHandle {
+    pub fn core(&self) -> &Arc<Core> {
+        &self.0
+    }
+}
+
+impl Core {
+    /// The short closed list of routes that need no token and work while sealed.
+    async fn without_token(self: &Arc<Self>, r: &Incoming) -> Option<Reply> {
+        let (status, json, close) = match (r.verb, r.path.as_str()) {
+            (Verb::Read, "sys/health") => status::health(self, &r.data),
+            (Verb::Read, "sys/seal-status") => (200, status::seal_status(self).await, false),
+            (Verb::Read, "sys/leader") => (200, status::leader(self), false),
+            (Verb::Read, "sys/init") => (200, status::init(self), false),
+            (Verb::Write, "sys/init") => return Some(ceremony::reply(r.id, ceremony::init(self, r).await)),
+            (Verb::Write, "sys/unseal") => return Some(ceremony::reply(r.id, ceremony::unseal(self, r).await)),
+            _ => return None,
+        };
+        Some(Reply { request_id: r.id, body: ReplyBody::Bare { status, json }, close })
+    }
+}

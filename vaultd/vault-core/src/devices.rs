@@ -1,0 +1,118 @@
+//! Audit devices as stored: brought up at unseal, their chain heads kept in the barrier so that
+//! a file cut short is noticed.
+
+use crate::audit::{Audit, DeviceConfig, Head, Origin};
+use crate::fault;
+use secmem::Zeroizing;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use storage::{KeyName, Space, Store, Transaction};
+use vault_logical::{Error, Result};
+
+const FOLDER: &str = "audit/device/";
+const HEADS: &str = "audit/heads";
+/// Most audit devices.
+pub const MAX_DEVICES: usize = 16;
+
+/// A device as stored.
+#[derive(Serialize, Deserialize)]
+struct StoredDevice {
+    v: u8,
+    name: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    description: String,
+    options: BTreeMap<String, String>,
+}
+
+fn path(name: &str) -> String {
+    format!("{FOLDER}{}", name.trim_end_matches('/').replace('/', "."))
+}
+
+/// Enables the devices of the config file, then those enabled through the API. A device that
+/// cannot be opened stops the unseal: requests would otherwise go unrecorded.
+pub async fn bring_up(store: &Store, audit: &Audit, from_file: &[DeviceConfig]) -> Result<()> {
+    let heads = heads(store).await?;
+    let stored = all(store).await?;
+    for config in from_file.iter().cloned().chain(stored) {
+        enable(store, audit, config, &heads).await?;
+    }
+    Ok(())
+}
+
+async fn enable(store: &Store, audit: &Audit, config: DeviceConfig, heads: &[Head]) -> Result<()> {
+    let key = store.ensure_key(&KeyName::AuditHmac(config.name.clone())).await.map_err(fault::storage)?;
+    let expected = heads.iter().find(|h| h.device == config.name);
+    audit.enable(config, key, expected)?;
+    Ok(())
+}
+
+/// Opens a new device; the caller has staged its record.
+pub async fn enable_new(store: &Store, audit: &Audit, config: DeviceConfig) -> Result<()> {
+    enable(store, audit, config, &[]).await
+}
+
+async fn all(store: &Store) -> Result<Vec<DeviceConfig>> {
+    let names = store.list(Space::core(), FOLDER, None, MAX_DEVICES).await.map_err(fault::storage)?;
+    let mut out = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(v) =
+            store.get(Space::core(), &format!("{FOLDER}{name}")).await.map_err(fault::storage)?
+        else {
+            continue;
+        };
+        let d: StoredDevice = serde_json::from_slice(&v.value)
+            .map_err(|_| Error::internal("stored audit device has an unknown form"))?;
+        if d.v != 1 {
+            return Err(Error::internal(format!("stored audit device has version {}", d.v)));
+        }
+        out.push(DeviceConfig::parse(Origin::Stored, &d.name, &d.type_name, &d.description, &d.options)?);
+    }
+    Ok(out)
+}
+
+/// Stages a device's record.
+pub fn put(txn: &mut Transaction, config: &DeviceConfig) -> Result<()> {
+    let d = StoredDevice {
+        v: 1,
+        name: config.name.clone(),
+        type_name: config.type_name().to_string(),
+        description: config.description.clone(),
+        options: config.options().clone(),
+    };
+    let bytes = serde_json::to_vec(&d).map_err(Error::internal)?;
+    txn.put(Space::core(), &path(&config.name), Zeroizing::new(bytes)).map_err(fault::storage)
+}
+
+/// Stages the removal of a device's record; false when the API never stored one.
+pub async fn delete(store: &Store, txn: &mut Transaction, name: &str) -> Result<bool> {
+    if store.get(Space::core(), &path(name)).await.map_err(fault::storage)?.is_none() {
+        return Ok(false);
+    }
+    txn.delete(Space::core(), &path(name)).map_err(fault::storage)?;
+    Ok(true)
+}
+
+async fn heads(store: &Store) -> Result<Vec<Head>> {
+    match store.get(Space::core(), HEADS).await.map_err(fault::storage)? {
+        None => Ok(Vec::new()),
+        Some(v) => serde_json::from_slice(&v.value)
+            .map_err(|_| Error::internal("stored audit heads have an unknown form")),
+    }
+}
+
+/// Stores where every chain stands, when that changed.
+pub async fn store_heads(store: &Store, audit: &Audit) -> Result<()> {
+    store_given(store, &audit.heads()).await
+}
+
+/// The same for heads already taken.
+pub async fn store_given(store: &Store, now: &[Head]) -> Result<()> {
+    if now.is_empty() || heads(store).await? == now {
+        return Ok(());
+    }
+    let bytes = serde_json::to_vec(now).map_err(Error::internal)?;
+    let mut txn = store.begin();
+    txn.put(Space::core(), HEADS, Zeroizing::new(bytes)).map_err(fault::storage)?;
+    txn.commit().await.map_err(fault::commit).map(|_| ())
+}

@@ -1,0 +1,378 @@
+//! The gateway's way in: identify the caller, decide `invoke`, record the call, hand out the
+//! provider's key as a handle into locked memory.
+
+mod allow;
+mod cache;
+
+pub use cache::InvokeCache;
+
+use crate::audit::{Credential, Identity, MountEntry, Opened, RequestEntry};
+use crate::core::Core;
+use crate::fault;
+use crate::limits::{IDENTITY_TTL, MAX_CREDENTIAL_BYTES};
+use crate::mounts::Mounted;
+use crate::pipeline::NoReader;
+use crate::policy::{Decision, Query};
+use crate::token::{TokenEntry, UseOutcome};
+use crate::unsealed::Unsealed;
+use crate::view::MountView;
+use async_trait::async_trait;
+use cache::{CachedCredential, CachedIdentity};
+use secmem::ExposeSecret;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use vault_logical::{
+    Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Connection, Data, Dispatch, Error, ErrorKind, Grant,
+    InvokeGuard, Operation, Request, Result, ServiceConfig, Timestamp, ViewExt,
+};
+
+/// Where a gateway mount keeps its services.
+const SERVICES: &str = "service/";
+
+/// The in-process [`Dispatch`].
+#[derive(Clone)]
+pub struct LocalDispatch(pub Arc<Core>);
+
+/// Who calls: a vault token, or the holder of a JWT for the length of this call.
+enum Who {
+    Token(Arc<TokenEntry>),
+    Jwt { auth: Arc<Auth>, policies: Vec<String>, expires: Option<Timestamp> },
+}
+
+impl Who {
+    fn policies(&self) -> &[String] {
+        match self {
+            Who::Token(t) => &t.policies,
+            Who::Jwt { policies, .. } => policies,
+        }
+    }
+    fn display_name(&self) -> &str {
+        match self {
+            Who::Token(t) => &t.display_name,
+            Who::Jwt { auth, .. } => &auth.display_name,
+        }
+    }
+    /// Names the caller in rate limits; tells nothing that opens anything.
+    fn id(&self, service_auth: &str) -> String {
+        match self {
+            Who::Token(t) => format!("token:{}", t.accessor),
+            Who::Jwt { auth, .. } => format!("jwt:{service_auth}:{}", auth.alias),
+        }
+    }
+}
+
+#[async_trait]
+impl Dispatch for LocalDispatch {
+    async fn service(&self, mount: &str, service: &str) -> Result<Option<Arc<ServiceConfig>>> {
+        let core = self.0.unsealed().ok_or_else(fault::sealed)?;
+        core.mounts.refresh().await?;
+        let Some(m) = gateway_mount(&core, mount) else { return Ok(None) };
+        Ok(core.service(&m, service).await?.map(|(config, _)| config))
+    }
+
+    async fn authorize(&self, call: Call) -> Result<Grant> {
+        let core = self.0.unsealed().ok_or_else(fault::sealed)?;
+        core.mounts.refresh().await?;
+        core.authorize(call).await
+    }
+
+    async fn refuse(&self, call_path: &str, connection: &Connection, reason: &'static str) -> Result<()> {
+        let core = self.0.unsealed().ok_or_else(fault::sealed)?;
+        let mut entry = RequestEntry::new(uuid::Uuid::new_v4(), Operation::Invoke.as_str(), call_path);
+        entry.remote = connection.remote;
+        entry.error = Some(reason);
+        core.audit.request(&entry)?;
+        Ok(())
+    }
+}
+
+fn gateway_mount(core: &Unsealed, path: &str) -> Option<Arc<Mounted>> {
+    core.mounts.at(path).filter(|m| m.mount.type_name == "gateway")
+}
+
+impl Unsealed {
+    async fn service(&self, m: &Mounted, name: &str) -> Result<Option<(Arc<ServiceConfig>, u64)>> {
+        let uuid = m.mount.uuid;
+        if let Some(found) = self.invoke.service(uuid, name) {
+            return Ok(Some(found));
+        }
+        let generation = self.invoke.generation(uuid);
+        let mut txn = self.store.begin();
+        let mut view = MountView::new(&mut txn, m.space);
+        let Some(config) = view.get_json::<ServiceConfig>(&format!("{SERVICES}{name}")).await? else {
+            return Ok(None);
+        };
+        let config = Arc::new(config);
+        let epoch = self.invoke.keep_service(uuid, name, config.clone(), generation);
+        Ok(Some((config, epoch)))
+    }
+
+    async fn authorize(self: &Arc<Self>, call: Call) -> Result<Grant> {
+        let path = format!("{}proxy/{}{}", call.mount, call.service, call.path);
+        let (who, decision) = match self.decide_invoke(&call, &path).await {
+            Ok(x) => x,
+            Err((who, e)) => {
+                self.record_refusal(&call, &path, who.as_ref(), &e)?;
+                return Err(e);
+            }
+        };
+        let (service, epoch) = self.found_service(&call).await?;
+        let audited = self.audit.request(&entry(&call, &path, Some(&who), Some(&decision), None))?;
+        // From here on the call is on record; what fails is recorded as its completion.
+        let opened = self.audit.open(audited)?;
+        match self.grant_parts(&who, &service).await {
+            Ok(credential) => Ok(Grant {
+                caller_id: who.id(&call.service),
+                credential: credential.key,
+                credential_version: credential.version,
+                config_epoch: epoch.wrapping_mul(1 << 20).wrapping_add(credential.epoch),
+                expires: match &who {
+                    Who::Token(_) => None,
+                    Who::Jwt { expires, .. } => *expires,
+                },
+                service,
+                guard: Box::new(Guard(opened)),
+            }),
+            Err(e) => {
+                opened.complete(&Completion {
+                    outcome: vault_logical::Outcome::Refused,
+                    error: Some("no_credential"),
+                    ..Completion::default()
+                });
+                Err(e)
+            }
+        }
+    }
+
+    async fn found_service(&self, call: &Call) -> Result<(Arc<ServiceConfig>, u64)> {
+        let unknown = || Error::new(ErrorKind::NotFound, "no such service");
+        let m = gateway_mount(self, &call.mount).ok_or_else(unknown)?;
+        self.service(&m, &call.service).await?.ok_or_else(unknown)
+    }
+
+    /// Everything that is decided before the record: the caller, the policy, the allow-list.
+    async fn decide_invoke(&self, call: &Call, path: &str) -> Result<(Who, Decision), (Option<Who>, Error)> {
+        let (service, _) = self.found_service(call).await.map_err(|e| (None, e))?;
+        let who = self.identify(call, &service).await.map_err(|e| (None, e))?;
+        let refuse = |who, text: &'static str| (Some(who), Error::new(ErrorKind::PermissionDenied, text));
+        // An administrator's token must not be what an app carries around.
+        if who.policies().iter().any(|p| p == "root") {
+            return Err(refuse(who, "root tokens are refused on the data plane"));
+        }
+        let acl = match self.policies.acl(who.policies()).await {
+            Ok(acl) => acl,
+            Err(e) => return Err((Some(who), e)),
+        };
+        let query = Query { operation: Operation::Invoke, path, sudo: false, method: Some(&call.method) };
+        let decision = acl.check(&query);
+        if !decision.allowed {
+            return Err(refuse(who, "permission denied"));
+        }
+        if !allow::allowed(&service.allow, &call.method, &call.path) {
+            return Err(refuse(who, "method and path are not on the service's allow-list"));
+        }
+        Ok((who, decision))
+    }
+
+    fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {
+        self.audit.request(&entry(call, path, who, None, Some(e.message())))?;
+        Ok(())
+    }
+
+    /// The credential's kind is told by its shape; no second kind is tried.
+    async fn identify(&self, call: &Call, service: &ServiceConfig) -> Result<Who> {
+        let text = call.credential.0.expose_secret();
+        let kind = shape(text).ok_or_else(unauthenticated)?;
+        let auth = service.auth.iter().find(|a| a.kind == kind).ok_or_else(unauthenticated)?;
+        match kind {
+            CallerAuthKind::Token => {
+                let token = self.tokens.lookup(text).await?.ok_or_else(unauthenticated)?;
+                Ok(Who::Token(token))
+            }
+            CallerAuthKind::Jwt => self.identify_jwt(text, auth).await,
+        }
+    }
+
+    async fn identify_jwt(&self, jwt: &str, auth: &CallerAuth) -> Result<Who> {
+        let path = format!("auth/{}/", auth.mount.as_deref().unwrap_or("jwt").trim_matches('/'));
+        let m = self.mounts.at(&path).ok_or_else(unauthenticated)?;
+        let now = self.clock.now();
+        let key = identity_key(jwt, &m, auth.role.as_deref());
+        let cached = self.invoke.identity(&key, now);
+        let identity = match cached {
+            Some(i) => i,
+            None => {
+                let method = m.engine.auth_method().ok_or_else(unauthenticated)?;
+                let generation = self.invoke.generation(m.mount.uuid);
+                method.prepare_identify(jwt).await?;
+                let mut txn = self.store.begin();
+                let mut view = MountView::new(&mut txn, m.space);
+                let found = method
+                    .identify(&mut self.context(&mut view, &m, &NoReader), jwt, auth.role.as_deref())
+                    .await
+                    .map_err(|e| match e.kind() {
+                        ErrorKind::InvalidRequest | ErrorKind::PermissionDenied => unauthenticated().with_source(e),
+                        _ => e,
+                    })?;
+                let until = now.plus(IDENTITY_TTL).min(found.expires.unwrap_or(now));
+                let identity = CachedIdentity { auth: Arc::new(found), until, mount: m.mount.uuid };
+                self.invoke.keep_identity(key, identity.clone(), generation);
+                identity
+            }
+        };
+        let mut policies = identity.auth.policies.clone();
+        if !identity.auth.no_default_policy && !policies.iter().any(|p| p == "default") {
+            policies.push("default".into());
+        }
+        policies.sort();
+        Ok(Who::Jwt { expires: identity.auth.expires, auth: identity.auth, policies })
+    }
+
+    /// What is done only for a recorded call: the token's use is counted, the key fetched.
+    async fn grant_parts(&self, who: &Who, service: &ServiceConfig) -> Result<CachedCredential> {
+        if let Who::Token(t) = who {
+            match self.tokens.charge_use(t).await? {
+                UseOutcome::Unlimited | UseOutcome::Left(_) => {}
+                UseOutcome::Last => self.tokens.end_last_use(t).await?,
+                UseOutcome::Exhausted => return Err(unauthenticated()),
+            }
+        }
+        self.credential(&service.credential).await
+    }
+
+    /// The provider's key, from the arena when it was read before and nothing changed since.
+    async fn credential(&self, binding: &Binding) -> Result<CachedCredential> {
+        if let Some(c) = self.invoke.credential(binding) {
+            return Ok(c);
+        }
+        let missing = || Error::new(ErrorKind::Upstream, "the service's credential is missing in the vault");
+        let (m, rest) = self.mounts.route(&binding.path).ok_or_else(missing)?;
+        let generation = self.invoke.generation(m.mount.uuid);
+        let mut data = Data::new();
+        if let Some(v) = binding.version {
+            data.insert("version".into(), v.into());
+        }
+        let request = Request {
+            id: uuid::Uuid::new_v4(),
+            operation: Operation::Read,
+            path: rest.to_string(),
+            data,
+            caller: None,
+            connection: Connection { transport: vault_logical::Transport::Unix, remote: None },
+            merge_patch: false,
+        };
+        let mut txn = self.store.begin();
+        let mut view = MountView::new(&mut txn, m.space);
+        let response = m
+            .engine
+            .handle(&mut self.context(&mut view, &m, &NoReader), &request, None)
+            .await
+            .map_err(|e| if e.kind() == ErrorKind::NotFound { missing() } else { e })?;
+        let (value, version) = pick(response.data.as_ref(), &m, &binding.field).ok_or_else(missing)?;
+        if value.is_empty() || value.len() > MAX_CREDENTIAL_BYTES {
+            return Err(missing());
+        }
+        let key = self
+            .arena
+            .from_slice(value.as_bytes())
+            .map_err(|e| Error::new(ErrorKind::Unavailable, "no locked memory left for the credential").with_source(e))?;
+        Ok(self.invoke.keep_credential(binding, m.mount.uuid, key, version, generation))
+    }
+}
+
+fn unauthenticated() -> Error {
+    Error::new(ErrorKind::Unauthenticated, "the caller's credential was refused")
+}
+
+/// The field's text and the secret's version, from a KV v1 or v2 answer.
+fn pick<'d>(data: Option<&'d Data>, m: &Mounted, field: &str) -> Option<(&'d str, u64)> {
+    let data = data?;
+    if m.mount.options.get("version").is_some_and(|v| v == "2") {
+        let version = data.get("metadata")?.get("version")?.as_u64()?;
+        return Some((data.get("data")?.get(field)?.as_str()?, version));
+    }
+    Some((data.get(field)?.as_str()?, 0))
+}
+
+/// What kind of credential a text is, by its form alone.
+fn shape(text: &str) -> Option<CallerAuthKind> {
+    if ["hvs.", "hvb.", "s.", "b."].iter().any(|p| text.starts_with(p)) {
+        return Some(CallerAuthKind::Token);
+    }
+    let segment = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let mut parts = text.split('.');
+    let three = [parts.next(), parts.next(), parts.next()];
+    (parts.next().is_none() && three.iter().all(|p| p.is_some_and(segment))).then_some(CallerAuthKind::Jwt)
+}
+
+/// The full token, its mount and its role: nothing shorter tells two callers apart.
+fn identity_key(jwt: &str, m: &Mounted, role: Option<&str>) -> [u8; 32] {
+    let mut h = Sha256::new();
+    for part in [jwt.as_bytes(), m.mount.uuid.as_bytes(), role.unwrap_or("").as_bytes()] {
+        h.update((part.len() as u64).to_be_bytes());
+        h.update(part);
+    }
+    h.finalize().into()
+}
+
+fn entry<'a>(
+    call: &'a Call,
+    path: &'a str,
+    who: Option<&'a Who>,
+    decision: Option<&'a Decision>,
+    error: Option<&'a str>,
+) -> RequestEntry<'a> {
+    let mut e = RequestEntry::new(call.request_id, Operation::Invoke.as_str(), path);
+    e.mount = Some(MountEntry { point: &call.mount, type_name: "gateway", accessor: "", class: "secret" });
+    e.credential = Some(Credential {
+        token: call.credential.0.expose_secret(),
+        accessor: match who {
+            Some(Who::Token(t)) => &t.accessor,
+            _ => "",
+        },
+        hashes: None,
+    });
+    e.identity = who.map(|w| Identity {
+        display_name: w.display_name(),
+        policies: w.policies(),
+        token_policies: w.policies(),
+        metadata: match w {
+            Who::Token(t) => t.meta.as_ref(),
+            Who::Jwt { auth, .. } => Some(&auth.metadata),
+        },
+        token_type: match w {
+            Who::Token(_) => "service",
+            Who::Jwt { .. } => "inline",
+        },
+        allowed: decision.is_some(),
+        granting_policies: decision.map_or(&[], |d| &d.granting),
+        ..Identity::default()
+    });
+    e.remote = call.connection.remote;
+    e.error = error;
+    e
+}
+
+/// Writes the completion record when the call ends, is cut or is dropped.
+struct Guard(Opened);
+
+impl InvokeGuard for Guard {
+    fn complete(&self, completion: Completion) {
+        self.0.complete(&completion);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_tells_the_kind() {
+        assert_eq!(shape("hvs.CAESIJ"), Some(CallerAuthKind::Token));
+        assert_eq!(shape("s.abc"), Some(CallerAuthKind::Token));
+        assert_eq!(shape("eyJh.eyJz.c2ln"), Some(CallerAuthKind::Jwt));
+        for other in ["", "vgk_123", "a.b", "a.b.c.d", "a.b.", "..", "Bearer a.b.c", "a.b.c d", "a.b.c="] {
+            assert_eq!(shape(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The mount table: which engine serves which path.
+//!
+//! One record for each mount (`mount/<uuid>`), guarded as a set by a fence; the table in
+//! memory is rebuilt from the records whenever one of them changes.
+
+use crate::fault;
+use crate::limits::{MAX_DESCRIPTION, MAX_MOUNT_PATH, MAX_MOUNTS};
+use arc_swap::ArcSwap;
+use secmem::Zeroizing;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use storage::{Space, Store, Transaction};
+use uuid::Uuid;
+use vault_logical::{Egress, Engine, EngineKind, Error, Factory, Mount, MountConfig, Result, Timestamp};
+
+const FOLDER: &str = "mount/";
+
+/// A mount as stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredMount {
+    pub v: u8,
+    pub uuid: Uuid,
+    pub accessor: String,
+    /// `secret/`; auth methods without their `auth/`.
+    pub path: String,
+    pub auth: bool,
+    #[serde(rename = "type")]
+    pub type_name: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    #[serde(default)]
+    pub config: MountConfig,
+    #[serde(default)]
+    pub local: bool,
+    #[serde(default)]
+    pub seal_wrap: bool,
+    pub created: Timestamp,
+    /// Tombstone: out of the table at once, its records are being deleted.
+    #[serde(default)]
+    pub deleting: bool,
+}
+
+impl StoredMount {
+    pub fn full_path(&self) -> String {
+        if self.auth { format!("auth/{}", self.path) } else { self.path.clone() }
+    }
+}
+
+/// A mount being served.
+pub struct Mounted {
+    pub record: StoredMount,
+    pub mount: Mount,
+    pub engine: Arc<dyn Engine>,
+    pub space: Space,
+}
+
+#[derive(Default)]
+struct Table {
+    by_path: HashMap<String, Arc<Mounted>>,
+    by_uuid: HashMap<Uuid, Arc<Mounted>>,
+}
+
+/// Default and maximum TTL where a mount does not set its own.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemTtl {
+    pub default: Duration,
+    pub max: Duration,
+}
+
+pub struct Mounts {
+    store: Store,
+    factories: &'static [Factory],
+    egress: Arc<dyn Egress>,
+    ttl: SystemTtl,
+    table: ArcSwap<Table>,
+    stale: AtomicBool,
+    refresh: tokio::sync::Mutex<()>,
+}
+
+/// Paths no mount may take or shadow.
+const RESERVED: &[&str] = &["sys/", "auth/", "audit/", "cubbyhole/", "identity/"];
+
+impl Mounts {
+    pub fn new(store: Store, factories: &'static [Factory], egress: Arc<dyn Egress>, ttl: SystemTtl) -> Self {
+        Mounts {
+            store,
+            factories,
+            egress,
+            ttl,
+            table: ArcSwap::default(),
+            stale: AtomicBool::new(true),
+            refresh: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub fn ttl(&self) -> SystemTtl {
+        self.ttl
+    }
+
+    /// A mount record changed.
+    pub fn invalidate(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// A record inside a mount changed: tell its engine.
+    pub fn invalidate_record(&self, mount: Uuid, path: &str) {
+        if let Some(m) = self.table.load().by_uuid.get(&mount) {
+            m.engine.invalidate(path);
+        }
+    }
+
+    /// Rebuilds the table when a record changed since the last time.
+    pub async fn refresh(&self) -> Result<()> {
+        if !self.stale.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _turn = self.refresh.lock().await;
+        while self.stale.swap(false, Ordering::AcqRel) {
+            let result = self.rebuild().await;
+            if result.is_err() {
+                self.stale.store(true, Ordering::Release);
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    async fn rebuild(&self) -> Result<()> {
+        let old = self.table.load_full();
+        let mut table = Table::default();
+        for record in self.records().await? {
+            if record.deleting {
+                continue;
+            }
+            let mounted = self.bring_up(record, old.by_uuid.values().map(|m| &**m))?;
+            table.by_path.insert(mounted.mount.path.clone(), mounted.clone());
+            table.by_uuid.insert(mounted.mount.uuid, mounted);
+        }
+        self.table.store(Arc::new(table));
+        Ok(())
+    }
+
+    /// Reuses the running engine of an unchanged mount, else makes a new one.
+    fn bring_up<'a>(
+        &self,
+        record: StoredMount,
+        mut running: impl Iterator<Item = &'a Mounted>,
+    ) -> Result<Arc<Mounted>> {
+        let mount = self.describe(&record);
+        let same = running.find(|m| m.mount.uuid == mount.uuid && m.mount.options == mount.options);
+        let engine = match same {
+            Some(m) => m.engine.clone(),
+            None => {
+                let factory = self.factory(&record.type_name, record.auth)?;
+                (factory.make)(&mount, self.egress.clone())?
+            }
+        };
+        Ok(Arc::new(Mounted { space: Space::mount(record.uuid), record, mount, engine }))
+    }
+
+    fn describe(&self, r: &StoredMount) -> Mount {
+        let secs = |own: u64, system: Duration| if own == 0 { system } else { Duration::from_secs(own) };
+        let max_ttl = secs(r.config.max_lease_ttl, self.ttl.max);
+        Mount {
+            uuid: r.uuid,
+            accessor: r.accessor.clone(),
+            path: r.full_path(),
+            type_name: r.type_name.clone(),
+            options: r.options.clone(),
+            config: r.config.clone(),
+            default_ttl: secs(r.config.default_lease_ttl, self.ttl.default).min(max_ttl),
+            max_ttl,
+        }
+    }
+
+    fn factory(&self, type_name: &str, auth: bool) -> Result<&'static Factory> {
+        let kind = if auth { EngineKind::Auth } else { EngineKind::Secret };
+        self.factories.iter().find(|f| f.type_name == type_name && f.kind == kind).ok_or_else(|| {
+            let what = if auth { "auth method" } else { "secrets engine" };
+            Error::invalid(format!("this server has no {what} of type \"{type_name}\""))
+        })
+    }
+
+    /// All stored mounts, those being deleted too.
+    pub async fn records(&self) -> Result<Vec<StoredMount>> {
+        let names = self.store.list(Space::core(), FOLDER, None, MAX_MOUNTS).await.map_err(fault::storage)?;
+        let mut out = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(v) =
+                self.store.get(Space::core(), &format!("{FOLDER}{name}")).await.map_err(fault::storage)?
+            {
+                out.push(decode(&v.value)?);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The mount that serves `path` (longest prefix) and the rest of the path below it.
+    pub fn route<'p>(&self, path: &'p str) -> Option<(Arc<Mounted>, &'p str)> {
+        let table = self.table.load();
+        let mut end = path.len();
+        while let Some(slash) = path.get(..end)?.rfind('/') {
+            let (prefix, rest) = path.split_at(slash + 1);
+            if let Some(m) = table.by_path.get(prefix) {
+                return Some((m.clone(), rest));
+            }
+            end = slash;
+        }
+        None
+    }
+
+    /// The mount at exactly `path` (with its trailing slash).
+    pub fn at(&self, path: &str) -> Option<Arc<Mounted>> {
+        self.table.load().by_path.get(path).cloned()
+    }
+
+    /// Every served mount, by path.
+    pub fn all(&self) -> Vec<Arc<Mounted>> {
+        let mut all: Vec<_> = self.table.load().by_path.values().cloned().collect();
+        all.sort_by(|a, b| a.mount.path.cmp(&b.mount.path));
+        all
+    }
+
+    /// True while the auth mount that issued a token (at `path`, before `created`) is enabled.
+    pub fn issuer_lives(&self, path: &str, created: Timestamp) -> bool {
+        self.route(path).is_some_and(|(m, _)| m.record.auth && m.record.created <= created)
+    }
+
+    /// Stages a new mount. The caller refreshes the table after the commit.
+    pub async fn enable(&self, txn: &mut Transaction, mut record: StoredMount) -> Result<()> {
+        record.path = normalise(&record.path)?;
+        if record.description.len() > MAX_DESCRIPTION {
+            return Err(Error::invalid("description is too long"));
+        }
+        let full = record.full_path();
+        if !record.auth && RESERVED.iter().any(|r| full.starts_with(r)) {
+            return Err(Error::invalid(format!("cannot mount \"{full}\": the path is reserved")));
+        }
+        if record.auth && record.path.starts_with("token/") {
+            return Err(Error::invalid("the token auth method is built in"));
+        }
+        txn.fence(Space::core(), FOLDER).await.map_err(fault::storage)?;
+        let all = self.records().await?;
+        if all.len() >= MAX_MOUNTS {
+            return Err(Error::invalid("too many mounts"));
+        }
+        for other in all.iter().filter(|m| m.auth == record.auth && !m.deleting) {
+            if other.path == record.path {
+                return Err(Error::invalid(format!("path is already in use at {full}")));
+            }
+            if other.path.starts_with(&record.path) || record.path.starts_with(&other.path) {
+                return Err(Error::invalid(format!("path conflicts with the mount at {}", other.full_path())));
+            }
+        }
+        let factory = self.factory(&record.type_name, record.auth)?;
+        let engine = (factory.make)(&self.describe(&record), self.egress.clone())?;
+        engine.check_options(&record.options)?;
+        put(txn, &record)
+    }
+
+    /// Stages a changed mount.
+    pub async fn update(&self, txn: &mut Transaction, record: &StoredMount) -> Result<()> {
+        txn.fence(Space::core(), FOLDER).await.map_err(fault::storage)?;
+        put(txn, record)
+    }
+
+    /// Stages the tombstone of a mount: it is gone with the commit, its records follow.
+    pub async fn disable(&self, txn: &mut Transaction, mounted: &Mounted) -> Result<()> {
+        let mut record = mounted.record.clone();
+        record.deleting = true;
+        self.update(txn, &record).await
+    }
+
+    /// One step of the deletion job: true when there is more to do.
+    pub async fn purge_step(&self) -> Result<bool> {
+        let Some(dead) = self.records().await?.into_iter().find(|m| m.deleting) else { return Ok(false) };
+        let n = self
+            .store
+            .purge(Space::mount(dead.uuid), crate::limits::PURGE_STEP)
+            .await
+            .map_err(fault::storage)?;
+        if n == 0 {
+            let mut txn = self.store.begin();
+            txn.delete(Space::core(), &format!("{FOLDER}{}", dead.uuid)).map_err(fault::storage)?;
+            txn.commit().await.map_err(fault::commit)?;
+        }
+        Ok(true)
+    }
+}
+
+pub fn put(txn: &mut Transaction, record: &StoredMount) -> Result<()> {
+    let bytes = serde_json::to_vec(record).map_err(Error::internal)?;
+    txn.put(Space::core(), &format!("{FOLDER}{}", record.uuid), Zeroizing::new(bytes)).map_err(fault::storage)
+}
+
+fn decode(value: &[u8]) -> Result<StoredMount> {
+    let m: StoredMount =
+        serde_json::from_slice(value).map_err(|_| Error::internal("stored mount has an unknown form"))?;
+    if m.v != 1 {
+        return Err(Error::internal(format!("stored mount has version {}", m.v)));
+    }
+    Ok(m)
+}
+
+/// A mount path with exactly one trailing slash and ordinary segments.
+pub fn normalise(path: &str) -> Result<String> {
+    let trimmed = path.trim_matches('/');
+    if trimmed.is_empty() || trimmed.len() > MAX_MOUNT_PATH {
+        return Err(Error::invalid("mount path is empty or too long"));
+    }
+    vault_logical::path::canonical(trimmed)?;
+    if trimmed.chars().any(|c| c.is_whitespace() || matches!(c, '*' | '+' | '?' | '#')) {
+        return Err(Error::invalid("mount path has a character that policies or URLs cannot name"));
+    }
+    Ok(format!("{trimmed}/"))
+}

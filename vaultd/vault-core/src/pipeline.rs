@@ -1,0 +1,478 @@
+//! The request pipeline, in order: identify, decide, record the request, charge, run in one
+//! transaction, commit, record the answer. Each step takes what only the step before can make.
+
+use crate::audit::{Audited, Recorded, Unaudited};
+use crate::exchange::{Incoming, IssuedAuth, Reply, ReplyBody, Verb};
+use crate::limits::MAX_TXN_ATTEMPTS;
+use crate::mounts::Mounted;
+use crate::policy::{Acl, Decision, Query};
+use crate::record::Facts;
+use crate::sys::{self, After, Call, Done};
+use crate::token::{NewToken, TokenCall, TokenEntry, UseOutcome};
+use crate::unsealed::{Unsealed, matches};
+use crate::view::MountView;
+use crate::{fault, record};
+use async_trait::async_trait;
+use secmem::ExposeSecret;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use storage::{CommitError, Transaction};
+use vault_logical::{
+    Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader,
+};
+
+/// Where a path leads.
+pub enum Target {
+    Sys,
+    Token,
+    Mount(Arc<Mounted>),
+}
+
+/// A request that was let in: who, what, where, under which rules.
+pub struct Admitted {
+    pub caller: Option<Arc<TokenEntry>>,
+    pub acl: Arc<Acl>,
+    pub target: Target,
+    /// Below the mount; ends in `/` (or is empty) for LIST.
+    pub rest: String,
+    /// The whole path as policies see it.
+    pub acl_path: String,
+    pub operation: Operation,
+    pub decision: Decision,
+    /// Holds the existence check in its read set, so that the decision cannot go stale unnoticed.
+    txn: Option<Transaction>,
+    sudo: bool,
+}
+
+/// Why a request was turned away, with what is known of the caller for the record.
+struct Refusal {
+    caller: Option<Arc<TokenEntry>>,
+    operation: Operation,
+    error: Error,
+}
+
+/// What a request came to, before it is recorded.
+pub struct Finished {
+    pub outcome: Result<Done>,
+    pub mount_type: String,
+    pub list: bool,
+}
+
+impl Unsealed {
+    /// Serves one request. The flag asks the core to seal, now that the answer is recorded.
+    pub(crate) async fn serve(self: &Arc<Self>, r: Incoming) -> (Reply, bool) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let recorded = match self.admit(&r).await {
+            Ok(admitted) => self.run(&r, admitted).await,
+            Err(refusal) => self.turn_away(&r, refusal),
+        };
+        let answer = self.finish(&r, recorded).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        answer
+    }
+
+    async fn admit(&self, r: &Incoming) -> Result<Admitted, Refusal> {
+        let operation = first_guess(r.verb);
+        let refuse = |caller: &Option<Arc<TokenEntry>>, error| Refusal { caller: caller.clone(), operation, error };
+        self.mounts.refresh().await.map_err(|e| refuse(&None, e))?;
+        let caller = match &r.token {
+            Some(t) => self.tokens.lookup(t.expose_secret()).await.map_err(|e| refuse(&None, e))?,
+            None => None,
+        };
+        let caller = caller.filter(|c| self.issuer_lives(c));
+        if !matches!(r.namespace.as_str(), "" | "root") {
+            return Err(refuse(&caller, Error::new(ErrorKind::UnsupportedPath, "no such namespace")));
+        }
+        let found = self.resolve(&r.path, r.verb);
+        let open = matches!(&found, Some((Target::Mount(m), rest))
+            if m.engine.descriptor().unauthenticated.iter().any(|p| matches(p, rest)));
+        if caller.is_none() && !open {
+            return Err(refuse(&caller, Error::denied()));
+        }
+        if r.wrap_ttl.as_deref().is_some_and(|t| !matches!(t, "" | "0" | "0s")) {
+            return Err(refuse(&caller, sys::unbuilt("response wrapping")));
+        }
+        let acl = match &caller {
+            Some(c) => self.policies.acl(&c.policies).await.map_err(|e| refuse(&caller, e))?,
+            None => Arc::new(Acl::new(&[])),
+        };
+        let acl_path = listed(&r.path, r.verb);
+        let sudo = self.needs_sudo(&acl_path);
+        // Without a route the answer must not tell more than to a caller without rights.
+        let Some((target, rest)) = found else {
+            let allowed = acl.check(&query(operation, &acl_path, sudo)).allowed;
+            let text = format!("no handler for route \"{}\". route entry not found.", r.path);
+            let error = if allowed { Error::new(ErrorKind::UnsupportedPath, text) } else { Error::denied() };
+            return Err(refuse(&caller, error));
+        };
+        let mut admitted = Admitted {
+            decision: acl.check(&query(operation, &acl_path, sudo)),
+            caller,
+            acl,
+            target,
+            rest,
+            acl_path,
+            operation,
+            txn: None,
+            sudo,
+        };
+        match self.decide(r, &mut admitted, open).await {
+            Ok(()) => Ok(admitted),
+            Err(error) => Err(Refusal { caller: admitted.caller, operation: admitted.operation, error }),
+        }
+    }
+
+    /// Tells create from update by the engine's existence check, then asks the ACL.
+    async fn decide(&self, r: &Incoming, a: &mut Admitted, open: bool) -> Result<()> {
+        let mut txn = self.store.begin();
+        if r.verb == Verb::Write {
+            a.operation = match self.exists(&mut txn, r, a).await? {
+                Some(false) => Operation::Create,
+                _ => Operation::Update,
+            };
+        }
+        a.txn = Some(txn);
+        a.decision = a.acl.check(&query(a.operation, &a.acl_path, a.sudo));
+        if open || a.decision.allowed || r.verb == Verb::Help {
+            return Ok(());
+        }
+        Err(Error::denied())
+    }
+
+    async fn exists(&self, txn: &mut Transaction, r: &Incoming, a: &Admitted) -> Result<Option<bool>> {
+        match &a.target {
+            Target::Mount(m) => {
+                let request = self.request(r, a);
+                let mut view = MountView::new(txn, m.space);
+                m.engine.exists(&mut self.context(&mut view, m, &NoReader), &request).await
+            }
+            Target::Token => self.tokens.exists(txn, &a.rest).await,
+            Target::Sys => Ok(None),
+        }
+    }
+
+    /// Tokens live no longer than the auth mount that issued them.
+    fn issuer_lives(&self, entry: &TokenEntry) -> bool {
+        !entry.path.starts_with("auth/")
+            || entry.path.starts_with("auth/token/")
+            || self.mounts.issuer_lives(&entry.path, entry.created)
+    }
+
+    fn resolve(&self, path: &str, verb: Verb) -> Option<(Target, String)> {
+        let path = listed(path, verb);
+        if let Some(rest) = path.strip_prefix("sys/") {
+            return Some((Target::Sys, rest.to_string()));
+        }
+        if let Some(rest) = path.strip_prefix("auth/token/") {
+            return Some((Target::Token, rest.to_string()));
+        }
+        if let Some((m, rest)) = self.mounts.route(&path) {
+            return Some((Target::Mount(m), rest.to_string()));
+        }
+        // `secret` names the mount `secret/` itself.
+        let m = self.mounts.at(&format!("{path}/"))?;
+        Some((Target::Mount(m), String::new()))
+    }
+
+    fn request(&self, r: &Incoming, a: &Admitted) -> Request {
+        Request {
+            id: r.id,
+            operation: a.operation,
+            path: a.rest.clone(),
+            data: r.data.clone(),
+            caller: a.caller.as_ref().map(|c| c.caller.clone()),
+            connection: r.connection.clone(),
+            merge_patch: r.merge_patch,
+        }
+    }
+
+    pub(crate) fn context<'a>(
+        &'a self,
+        view: &'a mut MountView<'_>,
+        m: &'a Mounted,
+        secrets: &'a dyn SecretReader,
+    ) -> Context<'a> {
+        Context { view, clock: &*self.clock, mount: &m.mount, secrets }
+    }
+
+    /// Records and runs an admitted request.
+    async fn run(self: &Arc<Self>, r: &Incoming, mut a: Admitted) -> Recorded<Finished> {
+        let facts = Facts::admitted(r, &a);
+        let hashes = facts.hashes(&self.audit);
+        let entry = facts.entry(hashes.as_deref(), None);
+        let audited = match self.audit.request(&entry) {
+            Ok(proof) => proof,
+            Err(e) => return not_recorded(e.into()),
+        };
+        let outcome = self.perform(&audited, r, &mut a).await;
+        let finished = Finished { outcome, mount_type: facts.mount_type().to_string(), list: r.verb == Verb::List };
+        match record::response(&self.audit, audited, &entry, &facts, finished) {
+            Ok(recorded) => recorded,
+            Err((e, finished)) => {
+                // The caller never learns of what it was given: take it back.
+                if let Ok(Done { auth: Some(issued), .. }) = &finished.outcome
+                    && let Err(e) = self.tokens.revoke_accessor(&issued.accessor).await
+                {
+                    tracing::error!(error = %e, "token of an unrecorded answer was not revoked");
+                }
+                tracing::error!(error = %e, "the answer could not be recorded");
+                not_recorded(Error::new(ErrorKind::Internal, "internal error: the answer could not be recorded"))
+            }
+        }
+    }
+
+    /// Refused before the mount: on record like any other, with the reason.
+    fn turn_away(&self, r: &Incoming, refusal: Refusal) -> Recorded<Finished> {
+        let facts = Facts::refused(r, refusal.caller.as_ref(), refusal.operation);
+        let hashes = facts.hashes(&self.audit);
+        let reason = refusal.error.message().to_string();
+        let entry = facts.entry(hashes.as_deref(), Some(&reason));
+        let audited = match self.audit.request(&entry) {
+            Ok(proof) => proof,
+            Err(e) => return not_recorded(e.into()),
+        };
+        let finished =
+            Finished { outcome: Err(refusal.error), mount_type: String::new(), list: r.verb == Verb::List };
+        record::response(&self.audit, audited, &entry, &facts, finished).unwrap_or_else(|(e, _)| not_recorded(e.into()))
+    }
+
+    async fn perform(self: &Arc<Self>, proof: &Audited, r: &Incoming, a: &mut Admitted) -> Result<Done> {
+        if r.verb == Verb::Help {
+            return help(&a.target);
+        }
+        let mut spent = None;
+        if let Some(c) = &a.caller {
+            match self.tokens.charge_use(c).await? {
+                UseOutcome::Unlimited | UseOutcome::Left(_) => {}
+                UseOutcome::Last => spent = Some(c.clone()),
+                UseOutcome::Exhausted => return Err(Error::denied()),
+            }
+        }
+        let mut request = self.request(r, a);
+        let charge = match &a.target {
+            Target::Mount(m) => {
+                let m = m.clone();
+                m.engine.prepare(&request).await?;
+                self.charge(&m, &request).await?
+            }
+            _ => None,
+        };
+        let outcome = self.transact(proof, r, a, &mut request, charge.as_ref()).await;
+        if let Some(c) = spent {
+            self.tokens.end_last_use(&c).await?;
+        }
+        outcome
+    }
+
+    /// The charge: counted one at a time for one key, kept whatever becomes of the request.
+    async fn charge(&self, m: &Arc<Mounted>, request: &Request) -> Result<Option<Charge>> {
+        let Some(key) = m.engine.charge_key(request) else { return Ok(None) };
+        let _turn = self.charges.turn((&m.mount.path, &key)).await?;
+        for _ in 0..MAX_TXN_ATTEMPTS {
+            let mut txn = self.store.begin();
+            let charged = {
+                let mut view = MountView::new(&mut txn, m.space);
+                m.engine.charge(&mut self.context(&mut view, m, &NoReader), request).await
+            };
+            match txn.commit().await {
+                Ok(_) => return charged.map(Some),
+                Err(CommitError::Conflict) => {}
+                Err(e) => return Err(fault::commit(e)),
+            }
+        }
+        Err(fault::commit(CommitError::Conflict))
+    }
+
+    /// Runs the request in one transaction, again when another got in its way.
+    async fn transact(
+        self: &Arc<Self>,
+        proof: &Audited,
+        r: &Incoming,
+        a: &mut Admitted,
+        request: &mut Request,
+        charge: Option<&Charge>,
+    ) -> Result<Done> {
+        for _ in 0..MAX_TXN_ATTEMPTS {
+            if a.txn.is_none() {
+                // Another transaction got in between: the token, what exists, and so what is
+                // allowed may differ.
+                if let Some(c) = &a.caller
+                    && !self.tokens.still_valid(c).await?
+                {
+                    return Err(Error::denied());
+                }
+                self.decide(r, a, a.caller.is_none()).await?;
+                request.operation = a.operation;
+            }
+            let Some(mut txn) = a.txn.take() else { break };
+            if let (true, Some(c)) = (request.operation.writes(), &a.caller) {
+                self.tokens.pin(&mut txn, c);
+            }
+            let mut done = self.call(proof, &mut txn, r, a, request, charge).await?;
+            if let (Some(auth), Target::Mount(m)) = (done.response.auth.take(), &a.target) {
+                let new = NewToken::login(&auth, &m.mount, &r.path);
+                done.auth = Some(self.tokens.create(&mut txn, new).await?);
+                done.close = true;
+            }
+            match txn.commit().await {
+                Ok(_) => return self.settle(done).await,
+                Err(e) => {
+                    if let Some(name) = &done.undo_device {
+                        self.audit.disable(name)?;
+                    }
+                    if !matches!(e, CommitError::Conflict) {
+                        return Err(fault::commit(e));
+                    }
+                }
+            }
+        }
+        Err(fault::commit(CommitError::Conflict))
+    }
+
+    async fn call(
+        self: &Arc<Self>,
+        _proof: &Audited,
+        txn: &mut Transaction,
+        r: &Incoming,
+        a: &Admitted,
+        request: &Request,
+        charge: Option<&Charge>,
+    ) -> Result<Done> {
+        match (&a.target, &a.caller) {
+            (Target::Mount(m), _) => {
+                let reader = CallerReader { acl: a.acl.clone() };
+                let mut view = MountView::new(txn, m.space);
+                m.engine
+                    .handle(&mut self.context(&mut view, m, &reader), request, charge)
+                    .await
+                    .map(Done::from)
+            }
+            (Target::Sys, Some(caller)) => {
+                let call = Call { incoming: r, path: &a.rest, caller, acl: &a.acl };
+                sys::handle(self, txn, call).await
+            }
+            (Target::Token, Some(caller)) => {
+                let call = TokenCall {
+                    operation: a.operation,
+                    path: &a.rest,
+                    data: &r.data,
+                    caller,
+                    presented: r.token.as_ref().map_or("", |t| t.expose_secret()),
+                    sudo: a.acl.check(&query(a.operation, &a.acl_path, true)).allowed,
+                };
+                let (response, auth) = self.tokens.handle(txn, call).await?;
+                Ok(Done { close: auth.is_some(), auth, response, ..Done::default() })
+            }
+            (_, None) => Err(Error::denied()),
+        }
+    }
+
+    /// What follows a commit and precedes the answer.
+    async fn settle(&self, done: Done) -> Result<Done> {
+        if matches!(done.after, After::RefreshMounts) {
+            self.mounts.refresh().await?;
+        }
+        Ok(done)
+    }
+
+    async fn finish(&self, r: &Incoming, recorded: Recorded<Finished>) -> (Reply, bool) {
+        let Finished { outcome, mount_type, list } = recorded.into_inner();
+        let mut seal = false;
+        let (body, close) = match outcome {
+            Ok(done) => {
+                match &done.after {
+                    After::Seal => seal = true,
+                    After::AuditDisable(name) => {
+                        if let Err(e) = self.audit.disable(name) {
+                            tracing::warn!(error = %e, "audit device was not closed");
+                        }
+                    }
+                    After::Nothing | After::RefreshMounts => {}
+                }
+                let body = match done.bare {
+                    Some(json) => ReplyBody::Bare { status: 200, json },
+                    None => ReplyBody::Envelope {
+                        response: done.response,
+                        auth: done.auth,
+                        flatten: done.flatten,
+                        mount_type,
+                        list,
+                    },
+                };
+                (body, done.close || seal)
+            }
+            Err(e) => {
+                if let (ErrorKind::Internal | ErrorKind::Upstream, Some(cause)) = (e.kind(), std::error::Error::source(&e)) {
+                    tracing::error!(request_id = %r.id, path = %r.path, cause = %cause, "request failed");
+                }
+                (ReplyBody::Error(e), false)
+            }
+        };
+        (Reply { request_id: r.id, body, close }, seal)
+    }
+}
+
+fn not_recorded(e: Error) -> Recorded<Finished> {
+    Recorded::unaudited(
+        Unaudited::NotRecorded,
+        Finished { outcome: Err(e), mount_type: String::new(), list: false },
+    )
+}
+
+fn first_guess(verb: Verb) -> Operation {
+    match verb {
+        Verb::Read | Verb::Help => Operation::Read,
+        Verb::Write => Operation::Update,
+        Verb::Patch => Operation::Patch,
+        Verb::Delete => Operation::Delete,
+        Verb::List => Operation::List,
+    }
+}
+
+/// LIST paths end in a slash; other paths are as sent.
+fn listed(path: &str, verb: Verb) -> String {
+    if verb == Verb::List && !path.ends_with('/') { format!("{path}/") } else { path.to_string() }
+}
+
+fn query(operation: Operation, path: &str, sudo: bool) -> Query<'_> {
+    Query { operation, path, sudo, method: None }
+}
+
+fn help(target: &Target) -> Result<Done> {
+    let text = match target {
+        Target::Sys => "The system mount: seal, keys, mounts, policies, audit.".to_string(),
+        Target::Token => "The token auth method: create, lookup, renew, revoke.".to_string(),
+        Target::Mount(m) => {
+            let d = m.engine.descriptor();
+            let mut text = format!("{}\n", d.description);
+            for p in d.paths {
+                text.push_str(&format!("\n    {}\n        {}\n", p.pattern, p.summary));
+            }
+            text
+        }
+    };
+    Ok(Response::data(sys::object(serde_json::json!({ "help": text }))).into())
+}
+
+/// Answers from the caller's own ACL, for the gateway's binding check.
+struct CallerReader {
+    acl: Arc<Acl>,
+}
+
+#[async_trait]
+impl SecretReader for CallerReader {
+    async fn caller_may_read(&self, path: &str) -> Result<bool> {
+        let path = vault_logical::path::canonical(path)?;
+        Ok(self.acl.check(&query(Operation::Read, path, false)).allowed)
+    }
+}
+
+/// For the phases in which an engine has no business with other secrets.
+pub(crate) struct NoReader;
+
+#[async_trait]
+impl SecretReader for NoReader {
+    async fn caller_may_read(&self, _path: &str) -> Result<bool> {
+        Ok(false)
+    }
+}

@@ -1,0 +1,129 @@
+//! The `sys/` mount: what operators do to the vault itself.
+//! <https://developer.hashicorp.com/vault/api-docs/system>
+
+mod audit_devices;
+mod capabilities;
+mod internal_ui;
+mod keys;
+pub mod mounts;
+mod policies;
+pub mod rekey;
+
+use crate::exchange::{Incoming, IssuedAuth, Verb};
+use crate::policy::Acl;
+use crate::token::TokenEntry;
+use crate::unsealed::Unsealed;
+use serde_json::Value;
+use std::sync::Arc;
+use storage::Transaction;
+use vault_logical::{Data, Error, ErrorKind, Response, Result};
+
+/// Paths below `sys/` that need `sudo` besides the ordinary capability.
+pub const SUDO: &[&str] = &[
+    "seal", "audit", "audit/*", "audit-hash/*", "auth/*", "rotate", "rotate/*", "rekey/*", "remount", "raw", "raw/*",
+    "leases/revoke-prefix/*", "leases/revoke-force/*", "leases/lookup/*", "config/*",
+];
+
+/// Paths whose `data` Vault also writes at top level of the answer.
+const FLATTENED: &[&str] =
+    &["audit", "audit-hash", "auth", "capabilities", "capabilities-self", "capabilities-accessor", "key-status", "mounts", "policy", "rotate"];
+
+/// Named by Vault's API and not built here: said so, instead of a 404 that looks like a typo.
+const UNBUILT: &[&str] = &[
+    "wrapping", "leases", "renew", "revoke", "revoke-prefix", "revoke-force", "generate-root",
+    "generate-root-token", "quotas", "namespaces", "remount", "raw", "storage", "step-down", "ha-status", "metrics",
+    "plugins", "tools", "config", "rekey-recovery-key", "host-info", "monitor", "in-flight-req", "loggers", "pprof",
+    "locked-users", "mfa", "version-history", "managed-keys", "replication", "license", "experiments",
+];
+
+/// One request to `sys/`.
+pub struct Call<'a> {
+    pub incoming: &'a Incoming,
+    /// Below `sys/`.
+    pub path: &'a str,
+    pub caller: &'a Arc<TokenEntry>,
+    pub acl: &'a Acl,
+}
+
+impl Call<'_> {
+    pub fn data(&self) -> &Data {
+        &self.incoming.data
+    }
+}
+
+/// What must happen once the transaction is committed and before the answer goes out.
+#[derive(Default)]
+pub enum After {
+    #[default]
+    Nothing,
+    RefreshMounts,
+    /// The device of this name stops once its removal is stored.
+    AuditDisable(String),
+    /// Once the answer is recorded.
+    Seal,
+}
+
+/// A handler's answer before it is recorded.
+#[derive(Default)]
+pub struct Done {
+    pub response: Response,
+    pub auth: Option<IssuedAuth>,
+    pub flatten: bool,
+    /// Not enveloped.
+    pub bare: Option<Value>,
+    pub close: bool,
+    pub after: After,
+    /// An audit device opened for this request: taken out again if the commit fails.
+    pub undo_device: Option<String>,
+}
+
+impl From<Response> for Done {
+    fn from(response: Response) -> Self {
+        Done { response, ..Done::default() }
+    }
+}
+
+pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>) -> Result<Done> {
+    let path = call.path.trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').collect();
+    let first = segments.first().copied().unwrap_or("");
+    let rest = segments.get(1..).unwrap_or(&[]);
+    let mut done = match (call.incoming.verb, first) {
+        (_, "mounts") => mounts::handle(core, txn, &call, false, &rest.join("/")).await?,
+        (_, "auth") => mounts::handle(core, txn, &call, true, &rest.join("/")).await?,
+        (_, "policy") => policies::handle(core, txn, &call, rest, true).await?,
+        (_, "policies") => match rest.split_first() {
+            Some((&"acl", name)) => policies::handle(core, txn, &call, name, false).await?,
+            _ => return Err(unbuilt("policy types other than acl")),
+        },
+        (_, "audit") => audit_devices::handle(core, txn, &call, &rest.join("/")).await?,
+        (Verb::Write, "audit-hash") => audit_devices::hash(core, &call, &rest.join("/"))?,
+        (Verb::Write, "capabilities" | "capabilities-self" | "capabilities-accessor") if rest.is_empty() => {
+            capabilities::handle(core, &call, first).await?
+        }
+        (Verb::Write, "seal") if rest.is_empty() => Done { after: After::Seal, ..Done::default() },
+        (Verb::Read, "key-status") if rest.is_empty() => keys::status(core),
+        (Verb::Write, "rotate") => keys::rotate(core, rest).await?,
+        (_, "rekey") => rekey::handle(core, &call, rest).await?,
+        (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,
+        (_, "seal" | "key-status" | "rotate" | "audit-hash" | "health" | "seal-status" | "init" | "unseal" | "leader") => {
+            return Err(Error::unsupported_operation());
+        }
+        (_, name) if UNBUILT.contains(&name) => return Err(unbuilt(&format!("sys/{name}"))),
+        _ => return Err(Error::unsupported_path()),
+    };
+    done.flatten = FLATTENED.contains(&first);
+    Ok(done)
+}
+
+pub fn unbuilt(what: &str) -> Error {
+    Error::new(ErrorKind::NotImplemented, format!("{what}: not supported by this server"))
+}
+
+/// Shorthand for a data map out of a `json!` object.
+pub fn object(v: Value) -> Data {
+    match v {
+        Value::Object(m) => m,
+        _ => Data::new(),
+    }
+}

@@ -1,0 +1,188 @@
+//! The vault while it is unsealed: store, keys, tokens, policies, mounts and devices. Dropping
+//! it is not enough to forget the keys: [`Unsealed::stop`] wipes them in place.
+
+use crate::audit::{Audit, Settings};
+use crate::charge::ChargeLocks;
+use crate::core::{Core, Hooks};
+use crate::devices;
+use crate::dispatch::InvokeCache;
+use crate::limits::SWEEP_INTERVAL;
+use crate::mounts::{Mounts, SystemTtl};
+use crate::policies::Policies;
+use crate::sys::rekey::Rekey;
+use crate::token::{TokenStore, TtlDefaults};
+use crate::{fault, sys};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use storage::{Changed, KeyName, Partition, SealConfigStatus, SealedStore, Store};
+use tokio::task::AbortHandle;
+use vault_logical::{Clock, Result};
+
+pub struct Unsealed {
+    pub store: Store,
+    pub(crate) sealed_store: SealedStore,
+    pub clock: Arc<dyn Clock>,
+    pub arena: secmem::Arena,
+    pub tokens: TokenStore,
+    pub policies: Policies,
+    pub mounts: Mounts,
+    pub audit: Audit,
+    pub(crate) audit_dirs: Vec<std::path::PathBuf>,
+    pub(crate) charges: ChargeLocks,
+    pub(crate) rekey: tokio::sync::Mutex<Option<Rekey>>,
+    pub(crate) invoke: InvokeCache,
+    jobs: Mutex<Vec<AbortHandle>>,
+    /// Devices are enabled and disabled one at a time.
+    pub(crate) device_changes: tokio::sync::Mutex<()>,
+    /// Requests being served; sealing waits for none of them.
+    pub(crate) in_flight: AtomicU64,
+}
+
+/// The key that hashes token ids and accessors.
+pub async fn token_key(store: &Store) -> Result<secmem::Key> {
+    store.ensure_key(&KeyName::Token).await.map_err(fault::storage)
+}
+
+impl Unsealed {
+    /// Brings everything up in fixed order: audit, policies, tokens, mounts. Nothing is served
+    /// before all of it stands.
+    pub(crate) async fn start(core: &Core, store: Store) -> Result<Arc<Unsealed>> {
+        let config = &core.config;
+        let signing = store.ensure_key(&KeyName::AuditSigning).await.map_err(fault::storage)?;
+        let settings = Settings { audit_dirs: config.audit_dirs.clone() };
+        let audit = Audit::start(settings, signing, config.clock.clone())?;
+        devices::bring_up(&store, &audit, &config.audit_devices).await?;
+        audit.drain_sealed(&core.ring)?;
+        let ttl = config.ttl;
+        let unsealed = Arc::new(Unsealed {
+            tokens: tokens(&store, config.clock.clone(), ttl).await?,
+            policies: Policies::new(store.clone()),
+            mounts: Mounts::new(store.clone(), config.factories, config.egress.clone(), ttl),
+            sealed_store: core.store.clone(),
+            clock: config.clock.clone(),
+            arena: config.arena.scope(),
+            audit,
+            audit_dirs: config.audit_dirs.clone(),
+            charges: ChargeLocks::default(),
+            rekey: tokio::sync::Mutex::new(None),
+            invoke: InvokeCache::default(),
+            jobs: Mutex::new(Vec::new()),
+            device_changes: tokio::sync::Mutex::new(()),
+            in_flight: AtomicU64::new(0),
+            store,
+        });
+        unsealed.subscribe(config.hooks.clone());
+        unsealed.mounts.refresh().await?;
+        if let Some(m) = unsealed.mounts.at("cubbyhole/") {
+            unsealed.tokens.set_cubbyhole(m.space);
+        }
+        if unsealed.store.epoch_raised() {
+            tracing::warn!("the store was rolled back and accepted: revoking every token");
+            unsealed.tokens.revoke_all().await?;
+        }
+        Ok(unsealed)
+    }
+
+    /// Caches hear of every change before its commit is acknowledged.
+    fn subscribe(self: &Arc<Self>, hooks: Arc<dyn Hooks>) {
+        let weak = Arc::downgrade(self);
+        self.store.on_change(Arc::new(move |seq, changes| {
+            if let Some(u) = weak.upgrade() {
+                changes.iter().for_each(|c| u.changed(seq, c));
+            }
+        }));
+        self.store.on_fatal(Arc::new(move |why| hooks.fatal(why)));
+    }
+
+    fn changed(&self, seq: u64, change: &Changed) {
+        match change.space.partition {
+            Partition::Core => match change.path.split_once('/') {
+                Some(("token", _)) => self.tokens.invalidate(&change.path, seq),
+                Some(("policy", _)) => self.policies.invalidate(),
+                Some(("mount", _)) => {
+                    self.mounts.invalidate();
+                    self.invoke.clear();
+                }
+                _ => {}
+            },
+            Partition::Mount(uuid) => {
+                self.mounts.invalidate_record(uuid, &change.path);
+                self.invoke.forget(uuid);
+            }
+        }
+    }
+
+    /// Starts the sweeper: expired tokens, unfinished revocations, mounts being deleted.
+    pub(crate) fn spawn_jobs(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let sweeper = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP_INTERVAL).await;
+                let Some(u) = weak.upgrade() else { return };
+                if let Err(e) = u.sweep().await {
+                    tracing::warn!(error = %e, "sweep failed, will be tried again");
+                }
+            }
+        });
+        self.jobs.lock().push(sweeper.abort_handle());
+    }
+
+    /// One round of the background work, in bounded transactions.
+    pub async fn sweep(&self) -> Result<()> {
+        self.tokens.sweep(self.clock.now()).await?;
+        while self.mounts.purge_step().await? {
+            tokio::task::yield_now().await;
+        }
+        devices::store_heads(&self.store, &self.audit).await
+    }
+
+    pub(crate) fn seal_status(&self) -> SealConfigStatus {
+        self.sealed_store.status()
+    }
+
+    /// Ends the unsealed period: last checkpoints, drain, wipe. Later use answers `Sealed`.
+    pub(crate) async fn stop(&self) {
+        for job in self.jobs.lock().drain(..) {
+            job.abort();
+        }
+        *self.rekey.lock().await = None;
+        let heads = self.audit.close();
+        if let Err(e) = devices::store_given(&self.store, &heads).await {
+            tracing::warn!(error = %e, "audit heads were not stored at seal");
+        }
+        self.invoke.clear();
+        self.tokens.clear();
+        self.store.seal().await;
+        self.arena.wipe();
+        tracing::debug!(in_flight = self.in_flight.load(Ordering::Relaxed), "vault stopped");
+    }
+
+    /// True when `path` (canonical, below `/v1/`) needs `sudo` besides its ordinary capability.
+    pub(crate) fn needs_sudo(&self, path: &str) -> bool {
+        if let Some(rest) = path.strip_prefix("sys/") {
+            return sys::SUDO.iter().any(|p| matches(p, rest));
+        }
+        if let Some(rest) = path.strip_prefix("auth/token/") {
+            return crate::token::SUDO_PATHS.iter().any(|p| matches(p, rest));
+        }
+        self.mounts
+            .route(path)
+            .is_some_and(|(m, rest)| m.engine.descriptor().sudo.iter().any(|p| matches(p, rest)))
+    }
+}
+
+/// `pattern` is exact, or a prefix when it ends in `*`; a trailing slash of `path` (LIST) does not matter.
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => path.starts_with(prefix),
+        None => path.trim_end_matches('/') == pattern,
+    }
+}
+
+async fn tokens(store: &Store, clock: Arc<dyn Clock>, ttl: SystemTtl) -> Result<TokenStore> {
+    let key = token_key(store).await?;
+    let defaults = TtlDefaults { default_ttl: ttl.default, max_ttl: ttl.max };
+    Ok(TokenStore::new(store.clone(), key, clock, defaults))
+}
+

@@ -1,0 +1,44 @@
+//! An engine's window on the request's transaction: its own partition, nothing else.
+
+use crate::fault;
+use async_trait::async_trait;
+use secmem::Zeroizing;
+use storage::{Space, Transaction};
+use vault_logical::{Result, View};
+
+/// A [`View`] over one mount's partition.
+pub struct MountView<'a> {
+    txn: &'a mut Transaction,
+    space: Space,
+}
+
+impl<'a> MountView<'a> {
+    pub fn new(txn: &'a mut Transaction, space: Space) -> Self {
+        MountView { txn, space }
+    }
+}
+
+#[async_trait]
+impl View for MountView<'_> {
+    async fn get(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.txn.get(self.space, path).await.map_err(fault::storage)
+    }
+    async fn put(&mut self, path: &str, value: Zeroizing<Vec<u8>>) -> Result<()> {
+        if value.len() > crate::limits::MAX_RECORD_BYTES {
+            return Err(vault_logical::Error::new(
+                vault_logical::ErrorKind::TooLarge,
+                "secret is larger than this server stores",
+            ));
+        }
+        self.txn.put(self.space, path, value).map_err(fault::storage)
+    }
+    async fn delete(&mut self, path: &str) -> Result<()> {
+        self.txn.delete(self.space, path).map_err(fault::storage)
+    }
+    async fn list(&mut self, dir: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        self.txn.list(self.space, dir, after, limit).await.map_err(fault::storage)
+    }
+    async fn fence(&mut self, dir: &str) -> Result<()> {
+        self.txn.fence(self.space, dir).await.map_err(fault::storage)
+    }
+}
