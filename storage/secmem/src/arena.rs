@@ -12,9 +12,9 @@ use crate::key::Key;
 use crate::limits::{
     MAX_STACKS, MIN_STACKS, SLAB_BYTES, SMALL_SLAB_BYTES, SPARE_STACKS, STACK_BYTES, WIPE_POLL, WIPE_WAIT,
 };
+use crate::pool::StackPool;
 use crate::region::{self, Pages};
 use crate::slab::{Slab, class_of};
-use crate::stacks::StackPool;
 
 /// What all scopes share.
 pub(crate) struct Memory {

@@ -15,6 +15,7 @@ pub mod ct;
 mod error;
 mod key;
 pub mod limits;
+mod pool;
 pub mod process;
 pub mod random;
 mod region;
@@ -22,7 +23,6 @@ mod region;
 pub mod scan;
 mod slab;
 pub mod stack;
-mod stacks;
 
 pub use alloc::WipingAllocator;
 pub use arena::Arena;

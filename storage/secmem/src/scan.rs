@@ -12,8 +12,12 @@ pub use needle::Encoding;
 
 use std::io;
 
+use parking_lot::Mutex;
+
 use needle::{Matcher, Needle};
 use read::Memory;
+
+static SELF_SCAN: Mutex<()> = Mutex::new(());
 
 /// One place where a secret was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +94,8 @@ impl Scanner {
     /// Scans a process. Stop it first (`SIGSTOP`) if the counts must be consistent.
     pub fn scan(&self, pid: u32) -> io::Result<Report> {
         let matcher = Matcher::new(&self.needles);
+        // Two scans of the same process at once would find what the other has just read.
+        let _one = (pid == std::process::id()).then(|| SELF_SCAN.lock());
         let overlap = matcher.longest().max(schedule::LONGEST) - 1;
         let mut report = Report::default();
         let mut memory = Memory::open(pid, overlap)?;
@@ -104,7 +110,7 @@ impl Scanner {
             });
             if self.schedules {
                 let found = schedule::search(piece.bytes, piece.seen);
-                report.schedules.extend(found.map(|at| piece.address + at as u64));
+                report.schedules.extend(found.into_iter().map(|at| piece.address + at as u64));
             }
         })?;
         Ok(report)
