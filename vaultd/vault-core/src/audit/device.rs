@@ -149,7 +149,6 @@ impl Device {
     pub fn status(&self) -> DeviceStatus {
         let writer = self.writer.lock();
         DeviceStatus {
-            config: self.config.clone(),
             name: self.config.name.clone(),
             config: self.config.clone(),
             healthy: writer.healthy(),

@@ -58,7 +58,7 @@ pub struct Identity<'a> {
     pub remaining_uses: u64,
     pub allowed: bool,
     /// Names of the policies that granted the operation.
-    pub granting_policies: &'a [std::sync::Arc<str>],
+    pub granting_policies: &'a [Arc<str>],
 }
 
 impl Default for Identity<'_> {
