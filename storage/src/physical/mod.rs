@@ -9,10 +9,16 @@ pub use key::{Child, Key};
 #[doc(hidden)]
 pub mod conformance;
 pub mod memory;
+pub mod redb;
+pub mod sled;
 
+mod embedded;
 mod listing;
+mod open;
 mod round;
 mod watch;
+
+pub use open::open_physical;
 
 /// Position in the store's history: each applied round of transactions takes the next one.
 pub type Seq = u64;

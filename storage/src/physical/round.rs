@@ -69,7 +69,8 @@ pub(crate) fn op_bytes(txn: &Txn) -> usize {
     ops.sum()
 }
 
-fn too_large(txn: &Txn) -> bool {
+/// Past the limits of every backend.
+pub(crate) fn too_large(txn: &Txn) -> bool {
     // A malformed key counts as one no store can hold: written once, it would break every
     // listing of its folder.
     let bad_key = |op: &Op| {

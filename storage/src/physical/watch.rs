@@ -61,4 +61,9 @@ impl Watch {
         s.sink = Some(sink);
         Ok(())
     }
+
+    /// Lets go of the listener, which may hold the store itself.
+    pub(crate) fn close(&self) {
+        self.state.lock().sink = None;
+    }
 }
