@@ -113,6 +113,17 @@ pub trait Engine: Send + Sync {
     /// Serves the request. May run several times when the transaction conflicts.
     async fn handle(&self, cx: &mut Context<'_>, request: &Request, charge: Option<&Charge>) -> Result<Response>;
 
+    /// True while this instance has not read from its storage what [`Engine::prepare`] and
+    /// [`AuthMethod::prepare_identify`] need: the core then calls [`Engine::load`] before them.
+    fn cold(&self) -> bool {
+        false
+    }
+
+    /// Reads what `prepare` needs, in a transaction of its own that writes nothing.
+    async fn load(&self, _cx: &mut Context<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Runs before the transaction, may do I/O through [`Egress`] (a JWKS refresh): never under a View.
     async fn prepare(&self, _request: &Request) -> Result<()> {
         Ok(())
