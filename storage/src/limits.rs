@@ -59,3 +59,34 @@ pub const ANCHOR_INTERVAL_MS: u64 = 1000;
 pub const MAX_ANCHOR_BYTES: u64 = 4096;
 /// Longest wait for an earlier store of this process to let go of the writer's place, in milliseconds.
 pub const RELEASE_WAIT_MS: u64 = 10_000;
+
+// --- physical backends and their journal ---
+
+/// Longest stored key, in bytes, whatever its number of segments.
+pub const MAX_KEY_BYTES: usize = 64 * 1024;
+/// Most transactions one `apply` may carry.
+pub const MAX_APPLY_TXNS: usize = 1024;
+/// Most bytes (keys, values, riders) one `apply` may carry.
+pub const MAX_APPLY_BYTES: usize = 16 * 1024 * 1024;
+/// A frame takes no further call once it has this many transactions.
+pub const FRAME_TXNS: usize = 1024;
+/// A frame takes no further call once it has this many bytes.
+pub const FRAME_BYTES: usize = 2 * 1024 * 1024;
+/// Largest journal frame that is read back: one call of the largest size and its framing fit.
+pub const MAX_FRAME_BYTES: usize = 24 * 1024 * 1024;
+/// Calls that may wait for the journal; further ones wait for a place.
+pub const JOURNAL_QUEUE: usize = 1024;
+/// Rounds whose changed keys are kept for a late `watch`.
+pub const WATCH_HISTORY_ROUNDS: usize = 1024;
+/// Keys kept for a late `watch`, over all rounds.
+pub const WATCH_HISTORY_KEYS: usize = 16 * 1024;
+/// Scans and listings of one backend that run at the same time; further ones wait.
+pub const SCAN_THREADS: usize = 4;
+/// Values longer than this are split in sled, whose large nodes become files that it never syncs.
+pub const SLED_CHUNK_BYTES: usize = 8 * 1024;
+/// Bytes of old values kept for one open snapshot; past it the snapshot is void.
+pub const SNAPSHOT_OVERLAY_BYTES: usize = 64 * 1024 * 1024;
+/// Journal bytes that may be kept only because their riders are not released.
+pub const RIDER_BACKLOG_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of values that a deletion may still write when the disk is nearly full.
+pub const RELIEF_TXN_BYTES: usize = 64 * 1024;
