@@ -15,10 +15,10 @@ use crate::region::Pages;
 const FILL: u8 = 0xa6;
 /// How much is compared and filled at once, in bytes.
 const BLOCK_BYTES: usize = 1024;
-/// How many untouched bytes end the wiping of a used stack. Compiled frames write something at least every page: Rust
-/// probes large frames page by page, and each call stores a return address. Wider than any C frame we call, and a full
-/// fill at every arena wipe catches what this rule of thumb could miss.
-const UNTOUCHED_BYTES: usize = 16 * 1024;
+/// How many untouched bytes end the wiping of a used stack. Compiled frames write something in every page: Rust probes
+/// large frames page by page, and each call stores a return address. A C frame with a larger hole could end it early;
+/// what is missed stays inside the arena and goes with the next arena wipe, which fills every stack whole.
+const UNTOUCHED_BYTES: usize = 8 * 1024;
 
 static UNTOUCHED: [u8; BLOCK_BYTES] = [FILL; BLOCK_BYTES];
 

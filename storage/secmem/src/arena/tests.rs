@@ -306,7 +306,7 @@ fn stacks_are_shared() {
     assert_eq!(arena.count(&bytes), 1);
 }
 
-/// A closure that uses most of a stack, leaving holes as C frames do, is wiped whole.
+/// A closure that uses most of a stack, in frames with holes, is wiped whole.
 #[test]
 fn deep_closures_are_wiped() {
     #[inline(never)]
@@ -321,7 +321,16 @@ fn deep_closures_are_wiped() {
     let arena = Arena::open(None).unwrap();
     let bytes = pattern();
     let key = arena.from_slice(&bytes).unwrap();
+    /// Frames of 20 KB that are never written to, and the key below them.
+    #[inline(never)]
+    fn leap(key: &[u8], depth: usize) {
+        let mut hole = std::mem::MaybeUninit::<[u8; 20_000]>::uninit();
+        black_box(hole.as_mut_ptr());
+        if depth > 0 { leap(key, depth - 1) } else { dig(key, 0) }
+    }
     key.with(|k| dig(k, 100)).unwrap();
+    assert_eq!(arena.count(&bytes), 1);
+    key.with(|k| leap(k, 4)).unwrap();
     assert_eq!(arena.count(&bytes), 1);
 }
 
