@@ -37,6 +37,9 @@ use std::sync::{Arc, OnceLock};
 use storage::{Space, Store};
 use vault_logical::Clock;
 
+#[cfg(test)]
+mod tests;
+
 /// The token store. Cheap to clone.
 #[derive(Clone)]
 pub struct TokenStore(Arc<Inner>);
