@@ -9,7 +9,7 @@ use super::tail::Point;
 use super::{AuditError, DeviceConfig, chain};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 use vault_logical::Timestamp;
 
 /// Why a checkpoint is written.
@@ -38,11 +38,11 @@ pub(super) struct Writer {
     len: u64,
     /// Lines since the last checkpoint.
     unsigned: u64,
-    signed_at: Instant,
+    signed_at: Timestamp,
     dirty: bool,
-    /// The last failure's text, and when the file may be tried again.
+    /// The last failure's text, and when the file was last opened or tried.
     error: Option<String>,
-    retry_at: Instant,
+    tried_at: Timestamp,
     /// Records not taken since the device failed, and in all.
     missed: u64,
     missed_total: u64,
@@ -66,10 +66,10 @@ impl Writer {
             at: expected.unwrap_or(Point::START),
             len: 0,
             unsigned: 0,
-            signed_at: Instant::now(),
+            signed_at: now,
             dirty: false,
             error: None,
-            retry_at: Instant::now(),
+            tried_at: now,
             missed: 0,
             missed_total: 0,
             failed_since: now,
@@ -137,7 +137,7 @@ impl Writer {
         }
         if self.ensure_open(now).is_ok()
             && self.unsigned > 0
-            && self.signed_at.elapsed() >= CHECKPOINT_INTERVAL
+            && passed(self.signed_at, now, CHECKPOINT_INTERVAL)
         {
             let _ = self.checkpoint(Reason::Interval, now);
         }
@@ -161,7 +161,6 @@ impl Writer {
             self.failed_since = now;
         }
         self.error = Some(error.to_string());
-        self.retry_at = Instant::now() + RETRY_INTERVAL;
     }
 
     /// Switches to the file that now has the name; the chain goes on in it.
@@ -183,7 +182,6 @@ impl Writer {
         let opened = self.start(Some(self.at), now);
         if let Err(AuditError::File { source, .. }) = &opened {
             self.error = Some(source.to_string());
-            self.retry_at = Instant::now() + RETRY_INTERVAL;
         }
         opened
     }
@@ -206,7 +204,7 @@ impl Writer {
         if self.file.is_some() {
             return Ok(());
         }
-        if Instant::now() < self.retry_at {
+        if !passed(self.tried_at, now, RETRY_INTERVAL) {
             return Err(AuditError::NotRecorded);
         }
         match self.start(Some(self.at), now) {
@@ -215,7 +213,6 @@ impl Writer {
                 Ok(())
             }
             Err(e) => {
-                self.retry_at = Instant::now() + RETRY_INTERVAL;
                 if let AuditError::File { source, .. } = &e {
                     self.error = Some(source.to_string());
                 }
@@ -226,6 +223,7 @@ impl Writer {
 
     /// Opens the file, continues its chain and says in it what was found and missed.
     fn start(&mut self, expected: Option<Point>, now: Timestamp) -> Result<(), AuditError> {
+        self.tried_at = now;
         let opened = self.shared.files.open(&self.config.file_path);
         let file = opened.map_err(|e| file_error(&self.config, e))?;
         let start = start::find(&*file, &self.config, &self.shared.signer, expected, now)?;
@@ -276,7 +274,7 @@ impl Writer {
         let digest = chain::digest(&body);
         self.line(body, &digest, now)?;
         self.unsigned = 0;
-        self.signed_at = Instant::now();
+        self.signed_at = now;
         Ok(())
     }
 
@@ -312,6 +310,11 @@ impl Reason {
             Reason::Close { .. } => "close",
         }
     }
+}
+
+/// True when `interval` has gone by, or the clock was set back.
+fn passed(since: Timestamp, now: Timestamp, interval: Duration) -> bool {
+    now < since || since.until(now) >= interval
 }
 
 fn write_whole(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> {

@@ -23,6 +23,18 @@ struct Disk {
     /// Longest single append, as on a nearly full disk.
     most: Option<usize>,
     sizes: bool,
+    blocked: bool,
+    waiting: usize,
+    synced: usize,
+}
+
+/// Keeps appends waiting.
+pub struct Hold(Memory);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.0.lock().blocked = false;
+    }
 }
 
 impl Memory {
@@ -42,6 +54,19 @@ impl Memory {
     }
     pub fn chop(&self, most: usize) {
         self.0.lock().most = Some(most);
+    }
+    /// Appends wait until what this answers is dropped.
+    pub fn block(&self) -> Hold {
+        self.0.lock().blocked = true;
+        Hold(self.clone())
+    }
+    /// Appends that wait.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().waiting
+    }
+    /// Length of the file that was synced last, as it was then.
+    pub fn synced(&self) -> usize {
+        self.0.lock().synced
     }
     pub fn calls(&self) -> u64 {
         self.0.lock().calls
@@ -107,6 +132,11 @@ struct File {
 impl LogFile for File {
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.disk.lock();
+        disk.waiting += 1;
+        while disk.blocked {
+            parking_lot::MutexGuard::unlocked(&mut disk, std::thread::yield_now);
+        }
+        disk.waiting -= 1;
         let fails = disk.fails();
         let n = match (fails, disk.torn) {
             (true, true) => bytes.len() / 2,
@@ -142,7 +172,12 @@ impl LogFile for File {
         Ok(())
     }
     fn sync(&self) -> io::Result<()> {
-        if self.disk.lock().fails() { Err(broken()) } else { Ok(()) }
+        let mut disk = self.disk.lock();
+        if disk.fails() {
+            return Err(broken());
+        }
+        disk.synced = disk.files[&self.id].len();
+        Ok(())
     }
     fn id(&self) -> FileId {
         (1, self.id)

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vault_logical::{Clock, RequestId, Timestamp};
 
 /// A clock that stands still until it is moved.
@@ -61,6 +61,16 @@ fn with_memory(extra: &[(&str, &str)]) -> (Audit, Memory, Arc<Still>) {
     let audit = audit_on(memory.clone(), &clock);
     audit.enable(config(Path::new(LOG), extra), key(9), None).unwrap();
     (audit, memory, clock)
+}
+
+/// Waits until `done`, at most five seconds; the clock runs on by steps of half a second.
+fn eventually(clock: &Still, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !done() {
+        assert!(Instant::now() < end, "did not happen in time");
+        clock.forward(Duration::from_millis(500));
+        std::thread::yield_now();
+    }
 }
 
 fn id(n: u64) -> RequestId {
