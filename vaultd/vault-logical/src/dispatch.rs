@@ -35,6 +35,9 @@ pub struct ServiceConfig {
     /// Explicit grant for upstream addresses that are not public (loopback, private, link-local).
     #[serde(default)]
     pub allow_private: bool,
+    /// Request headers forwarded beside the usual ones, lower-case: `anthropic-version`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request_headers: Vec<String>,
 }
 
 /// Where the provider's key lies.

@@ -1,0 +1,255 @@
+//! Bodies on their way through: counted, bounded, scanned, and accounted for at their end,
+//! however they end.
+
+use crate::error::Code;
+use crate::limits::MAX_REQUEST_BODY;
+use crate::redact::{Patterns, Scanner};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+use vault_logical::{Completion, InvokeGuard, Outcome};
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What the gateway answers with.
+pub type GatewayBody = UnsyncBoxBody<Bytes, BoxError>;
+
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("the request body is larger than the gateway forwards")]
+    TooLarge,
+    #[error("the upstream stopped sending")]
+    Stalled,
+}
+
+/// The caller's body on its way to the upstream.
+pub struct Upload<B> {
+    inner: B,
+    sent: Arc<AtomicU64>,
+}
+
+impl<B> Upload<B> {
+    pub fn new(inner: B, sent: Arc<AtomicU64>) -> Self {
+        Upload { inner, sent }
+    }
+}
+
+impl<B> Body for Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
+                Some(Ok(f)) => f,
+            };
+            // Trailers of a caller are not forwarded: they could smuggle a header past the list.
+            let Ok(data) = frame.into_data() else { continue };
+            let total = self.sent.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
+            if total > MAX_REQUEST_BODY {
+                return Poll::Ready(Some(Err(BodyError::TooLarge.into())));
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Writes the completion record when it is dropped at the latest.
+pub struct Account {
+    guard: Box<dyn InvokeGuard>,
+    sent: Arc<AtomicU64>,
+    completion: Completion,
+    done: bool,
+}
+
+impl Account {
+    pub fn new(guard: Box<dyn InvokeGuard>, sent: Arc<AtomicU64>) -> Self {
+        let completion = Completion { outcome: Outcome::Cut, ..Completion::default() };
+        Account { guard, sent, completion, done: false }
+    }
+
+    pub fn statuses(&mut self, status: u16, upstream: u16) {
+        self.completion.status = status;
+        self.completion.upstream_status = upstream;
+    }
+
+    pub fn redacted(&mut self, hits: u64) {
+        self.completion.redactions += hits;
+    }
+
+    /// The call ends here with a refusal of the gateway's own.
+    pub fn refuse(&mut self, code: Code) {
+        self.completion.outcome = Outcome::Refused;
+        self.completion.status = code.status().as_u16();
+        self.completion.error = Some(code.as_str());
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.done, true) {
+            self.completion.request_bytes = self.sent.load(Ordering::Relaxed);
+            self.guard.complete(std::mem::take(&mut self.completion));
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// The upstream's body on its way to the caller.
+pub struct Download {
+    inner: Incoming,
+    scanner: Option<Scanner>,
+    patterns: Arc<Patterns>,
+    account: Account,
+    idle: Duration,
+    alarm: Pin<Box<Sleep>>,
+    trailers: Option<http::HeaderMap>,
+    ended: bool,
+}
+
+impl Download {
+    pub fn new(inner: Incoming, patterns: Arc<Patterns>, account: Account, idle: Duration) -> Self {
+        Download {
+            inner,
+            scanner: Some(Scanner::new(patterns.clone())),
+            patterns,
+            account,
+            idle,
+            alarm: Box::pin(tokio::time::sleep(idle)),
+            trailers: None,
+            ended: false,
+        }
+    }
+
+    /// True when the upstream sends no body.
+    pub fn is_empty(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    /// Nobody polls an empty body: its call is complete with its head.
+    pub fn complete_empty(&mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.account.completion.outcome = Outcome::Done;
+        self.account.finish();
+    }
+
+    fn out(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.account.completion.response_bytes += data.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    /// The body is over: what was held back goes first, then the trailers.
+    fn last(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(mut s) = self.scanner.take() {
+            let rest = s.finish();
+            self.account.completion.redactions += s.hits;
+            if !rest.is_empty() {
+                return self.out(rest);
+            }
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        self.end();
+        Poll::Ready(None)
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.scanner.is_none() {
+            return this.last();
+        }
+        loop {
+            match Pin::new(&mut this.inner).poll_frame(cx) {
+                Poll::Pending => {
+                    if this.alarm.as_mut().poll(cx).is_ready() {
+                        this.account.completion.error = Some("upstream_stalled");
+                        this.account.finish();
+                        this.ended = true;
+                        return Poll::Ready(Some(Err(BodyError::Stalled.into())));
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => return this.last(),
+                Poll::Ready(Some(Err(e))) => {
+                    this.account.completion.error = Some("upstream_cut");
+                    this.account.finish();
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(e.into())));
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.alarm.as_mut().reset(Instant::now() + this.idle);
+                    match frame.into_data() {
+                        Ok(data) => {
+                            let Some(scanner) = this.scanner.as_mut() else { return this.last() };
+                            let ready = scanner.push(data);
+                            if !ready.is_empty() {
+                                return this.out(ready);
+                            }
+                        }
+                        Err(frame) => {
+                            if let Ok(mut trailers) = frame.into_trailers() {
+                                let hits = crate::head::scrub(&mut trailers, &this.patterns);
+                                this.account.redacted(hits);
+                                this.trailers = Some(trailers);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Masking keeps the length.
+        match self.inner.size_hint().exact() {
+            Some(n) if self.account.completion.response_bytes == 0 => SizeHint::with_exact(n),
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The gateway's own refusals: a stable machine-readable code, never a secret, never the
+//! upstream's words.
+
+use crate::body::GatewayBody;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use vault_logical::{Error, ErrorKind, RequestId};
+
+/// Why a call was refused or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    BadPath,
+    BadRequest,
+    MethodNotAllowed,
+    NoSuchService,
+    MissingCredential,
+    AmbiguousCredential,
+    InvalidCredential,
+    Forbidden,
+    CredentialInRequest,
+    BodyTooLarge,
+    RateLimited,
+    UpstreamAddressRefused,
+    UpstreamUnreachable,
+    UpstreamTimeout,
+    UpstreamCredentialRejected,
+    UpstreamEncoded,
+    UpstreamInvalid,
+    CredentialUnavailable,
+    Sealed,
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    /// The `code` in the answer and in the audit record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::BadPath => "bad_path",
+            Code::BadRequest => "bad_request",
+            Code::MethodNotAllowed => "method_not_allowed",
+            Code::NoSuchService => "no_such_service",
+            Code::MissingCredential => "missing_credential",
+            Code::AmbiguousCredential => "ambiguous_credential",
+            Code::InvalidCredential => "invalid_credential",
+            Code::Forbidden => "forbidden",
+            Code::CredentialInRequest => "credential_in_request",
+            Code::BodyTooLarge => "body_too_large",
+            Code::RateLimited => "rate_limited",
+            Code::UpstreamAddressRefused => "upstream_address_refused",
+            Code::UpstreamUnreachable => "upstream_unreachable",
+            Code::UpstreamTimeout => "upstream_timeout",
+            Code::UpstreamCredentialRejected => "upstream_credential_rejected",
+            Code::UpstreamEncoded => "upstream_encoded",
+            Code::UpstreamInvalid => "upstream_invalid",
+            Code::CredentialUnavailable => "credential_unavailable",
+            Code::Sealed => "sealed",
+            Code::Unavailable => "unavailable",
+            Code::Internal => "internal",
+        }
+    }
+
+    pub fn status(self) -> StatusCode {
+        match self {
+            Code::BadPath | Code::BadRequest | Code::AmbiguousCredential | Code::CredentialInRequest => {
+                StatusCode::BAD_REQUEST
+            }
+            Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::NoSuchService => StatusCode::NOT_FOUND,
+            Code::MissingCredential | Code::InvalidCredential => StatusCode::UNAUTHORIZED,
+            Code::Forbidden => StatusCode::FORBIDDEN,
+            Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Code::UpstreamAddressRefused
+            | Code::UpstreamUnreachable
+            | Code::UpstreamCredentialRejected
+            | Code::UpstreamEncoded
+            | Code::UpstreamInvalid
+            | Code::CredentialUnavailable => StatusCode::BAD_GATEWAY,
+            Code::Sealed | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Code::BadPath => "the path is not in canonical form",
+            Code::BadRequest => "the request is malformed",
+            Code::MethodNotAllowed => "this method is not forwarded",
+            Code::NoSuchService => "there is no such service",
+            Code::MissingCredential => "the caller's credential is missing",
+            Code::AmbiguousCredential => "more than one credential was sent",
+            Code::InvalidCredential => "the caller's credential was refused",
+            Code::Forbidden => "the caller may not make this call",
+            Code::CredentialInRequest => "the caller's credential appears in a part that is forwarded",
+            Code::BodyTooLarge => "the request body is too large",
+            Code::RateLimited => "the caller's rate limit is used up",
+            Code::UpstreamAddressRefused => "the upstream's address is not public",
+            Code::UpstreamUnreachable => "the upstream could not be reached",
+            Code::UpstreamTimeout => "the upstream did not answer in time",
+            Code::UpstreamCredentialRejected => "the upstream rejected the service's credential",
+            Code::UpstreamEncoded => "the upstream encoded its answer although it was asked not to",
+            Code::UpstreamInvalid => "the upstream's answer was malformed",
+            Code::CredentialUnavailable => "the service's credential is not in the vault",
+            Code::Sealed => "the vault is sealed",
+            Code::Unavailable => "the vault cannot decide or record the call now",
+            Code::Internal => "internal error",
+        }
+    }
+}
+
+/// A refusal on its way to the caller.
+#[derive(Debug)]
+pub struct GatewayError {
+    pub code: Code,
+    /// Seconds for `Retry-After`.
+    pub retry_after: Option<u64>,
+}
+
+impl From<Code> for GatewayError {
+    fn from(code: Code) -> Self {
+        GatewayError { code, retry_after: None }
+    }
+}
+
+impl From<Error> for GatewayError {
+    fn from(e: Error) -> Self {
+        let code = match e.kind() {
+            ErrorKind::Unauthenticated => Code::InvalidCredential,
+            ErrorKind::PermissionDenied => Code::Forbidden,
+            ErrorKind::NotFound | ErrorKind::UnsupportedPath => Code::NoSuchService,
+            ErrorKind::RateLimited => Code::RateLimited,
+            ErrorKind::Sealed => Code::Sealed,
+            ErrorKind::Unavailable | ErrorKind::StorageFull => Code::Unavailable,
+            ErrorKind::Upstream => Code::CredentialUnavailable,
+            ErrorKind::InvalidRequest => Code::BadRequest,
+            _ => {
+                tracing::error!(error = %e, cause = ?std::error::Error::source(&e).map(ToString::to_string), "dispatch failed");
+                Code::Internal
+            }
+        };
+        code.into()
+    }
+}
+
+impl GatewayError {
+    pub fn response(&self, id: RequestId) -> Response<GatewayBody> {
+        let text = serde_json::json!({
+            "error": {"code": self.code.as_str(), "message": self.code.message(), "request_id": id.to_string()}
+        })
+        .to_string();
+        let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+        let mut response = Response::new(body);
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

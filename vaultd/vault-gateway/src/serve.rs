@@ -1,0 +1,341 @@
+//! One call, from head to completion record.
+
+use crate::body::{Account, BoxError, Download, GatewayBody, Upload};
+use crate::error::{Code, GatewayError};
+use crate::limits::{MAX_KEY_BYTES, MAX_REQUEST_BODY};
+use crate::path::Target;
+use crate::rate::{Limiter, Verdict};
+use crate::redact::Patterns;
+use crate::upstream::{ConnectError, UpstreamClient, Upstreams};
+use crate::{caller, head, path};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use rustls::RootCertStore;
+use secmem::ExposeSecret;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+use vault_logical::{Call, CallerCredential, Connection, Dispatch, Grant, RequestId, ServiceConfig};
+
+/// What the data plane is built from.
+pub struct Settings {
+    pub dispatch: Arc<dyn Dispatch>,
+    /// Path of the gateway mount: `gateway/`.
+    pub mount: String,
+    /// Roots for upstreams without a `ca_cert` of their own.
+    pub system_roots: Arc<RootCertStore>,
+}
+
+/// The data plane.
+pub struct Gateway {
+    dispatch: Arc<dyn Dispatch>,
+    mount: String,
+    upstreams: Upstreams,
+    limiter: Limiter,
+}
+
+/// Methods that are never forwarded: a tunnel, and an echo of the head we made.
+const REFUSED_METHODS: &[Method] = &[Method::CONNECT, Method::TRACE];
+
+impl Gateway {
+    pub fn new(settings: Settings) -> Self {
+        Gateway {
+            dispatch: settings.dispatch,
+            mount: settings.mount,
+            upstreams: Upstreams::new(settings.system_roots),
+            limiter: Limiter::default(),
+        }
+    }
+
+    /// Closes every idle upstream connection: the vault seals.
+    pub fn close_upstreams(&self) {
+        self.upstreams.close();
+    }
+
+    /// Serves one call. `prefix` is what precedes `/<service>/…` in the path (empty on the
+    /// gateway's own listener).
+    pub async fn serve<B>(
+        &self,
+        request: Request<B>,
+        prefix: &str,
+        connection: &Connection,
+    ) -> Response<GatewayBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let id = RequestId::new_v4();
+        let mut response = match self.call(id, request, prefix, connection).await {
+            Ok(response) => response,
+            Err(e) => e.response(id),
+        };
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+        }
+        response
+    }
+
+    async fn call<B>(
+        &self,
+        id: RequestId,
+        request: Request<B>,
+        prefix: &str,
+        connection: &Connection,
+    ) -> Result<Response<GatewayBody>, GatewayError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let asked = self.understand(&parts, prefix).await;
+        let (target, credential) = match asked {
+            Ok(x) => x,
+            Err(e) => {
+                // Refused before anyone could be identified: on record under the mount, since the
+                // path itself may be what is wrong.
+                let path = format!("{}proxy/", self.mount);
+                self.dispatch.refuse(&path, connection, e.code.as_str()).await?;
+                return Err(e);
+            }
+        };
+        // Kept to look for it in what goes upstream.
+        let own = credential.clone();
+        let call = Call {
+            request_id: id,
+            mount: self.mount.clone(),
+            service: target.service.clone(),
+            method: parts.method.as_str().to_string(),
+            path: target.path.clone(),
+            credential: CallerCredential(credential),
+            connection: connection.clone(),
+        };
+        let grant = self.dispatch.authorize(call).await?;
+        self.forward(id, &parts, body, target, own, grant).await
+    }
+
+    /// Everything that can be checked before the caller is known.
+    async fn understand(
+        &self,
+        parts: &http::request::Parts,
+        prefix: &str,
+    ) -> Result<(Target, secmem::SecretString), GatewayError> {
+        if REFUSED_METHODS.contains(&parts.method) {
+            return Err(Code::MethodNotAllowed.into());
+        }
+        // `X-Vault-*` headers would be instructions to the vault, not to the upstream.
+        let strange = |n: &HeaderName| {
+            n.as_str().starts_with("x-vault-")
+                && !matches!(n.as_str(), "x-vault-token" | "x-vault-namespace" | "x-vault-request")
+        };
+        if parts.headers.keys().any(strange) {
+            return Err(Code::BadRequest.into());
+        }
+        let raw = parts.uri.path().strip_prefix(prefix).ok_or(Code::BadPath)?;
+        let target = path::parse(raw, parts.uri.query())?;
+        let service =
+            self.dispatch.service(&self.mount, &target.service).await?.ok_or(Code::NoSuchService)?;
+        let credential = caller::credential(&parts.headers, &service.caller_header)?;
+        Ok((target, credential))
+    }
+
+    async fn forward<B>(
+        &self,
+        id: RequestId,
+        parts: &http::request::Parts,
+        body: B,
+        target: Target,
+        credential: secmem::SecretString,
+        grant: Grant,
+    ) -> Result<Response<GatewayBody>, GatewayError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let sent = Arc::new(AtomicU64::new(0));
+        let service = grant.service.clone();
+        let mut account = Account::new(grant.guard, sent.clone());
+        let verdict = match self.limited(&target, &service, &grant.caller_id) {
+            Ok(v) => v,
+            Err(v) => {
+                account.refuse(Code::RateLimited);
+                return Ok(limited_response(id, v));
+            }
+        };
+        let prepared = (|| {
+            if body.size_hint().lower() > MAX_REQUEST_BODY {
+                return Err(Code::BodyTooLarge);
+            }
+            let mut headers = head::forwarded(&parts.headers, &service);
+            let text = target.query.as_ref().map_or(target.path.clone(), |q| format!("{}?{q}", target.path));
+            if head::leaks(&headers, &text, credential.expose_secret().as_bytes()) {
+                return Err(Code::CredentialInRequest);
+            }
+            let uri: Uri = format!("{}{text}", service.upstream.trim_end_matches('/'))
+                .parse()
+                .map_err(|_| Code::BadPath)?;
+            let patterns = grant.credential.with(|key| {
+                if key.len() > MAX_KEY_BYTES {
+                    return Err(Code::CredentialUnavailable);
+                }
+                head::inject(&mut headers, &service, key).map(|()| Patterns::new(key))
+            });
+            let patterns = patterns.map_err(|_| Code::Sealed)??;
+            let client = self.upstreams.client(&self.mount, &target.service, grant.config_epoch, &service)?;
+            Ok((headers, uri, patterns, client))
+        })();
+        let (headers, uri, patterns, client) = match prepared {
+            Ok(p) => p,
+            Err(code) => {
+                account.refuse(code);
+                return Err(code.into());
+            }
+        };
+        let request = upstream_request(&parts.method, uri, headers, Upload::new(body, sent));
+        let answer = match send(&client, request, service.timeout).await {
+            Ok(a) => a,
+            Err(code) => {
+                account.refuse(code);
+                return Err(code.into());
+            }
+        };
+        respond(answer, &patterns, account, &service, verdict)
+    }
+
+    fn limited(
+        &self,
+        target: &Target,
+        service: &ServiceConfig,
+        caller: &str,
+    ) -> Result<Option<Verdict>, Verdict> {
+        let Some(rule) = service.rate_limit else { return Ok(None) };
+        match self.limiter.count(&target.service, caller, rule, Instant::now()) {
+            Some(v) if v.allowed => Ok(Some(v)),
+            Some(v) => Err(v),
+            // The table is full of active callers: what cannot be counted is not let through.
+            None => Err(Verdict {
+                allowed: false,
+                limit: rule.requests,
+                remaining: 0,
+                reset: rule.window,
+                retry: rule.window,
+            }),
+        }
+    }
+}
+
+fn upstream_request<B>(method: &Method, uri: Uri, headers: HeaderMap, body: Upload<B>) -> Request<GatewayBody>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let empty = body.is_end_stream();
+    let body: GatewayBody =
+        if empty { Empty::new().map_err(|never| match never {}).boxed_unsync() } else { body.boxed_unsync() };
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}
+
+async fn send(
+    client: &UpstreamClient,
+    request: Request<GatewayBody>,
+    timeout: Duration,
+) -> Result<Response<Incoming>, Code> {
+    match tokio::time::timeout(timeout, client.request(request)).await {
+        Err(_) => Err(Code::UpstreamTimeout),
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(e)) => {
+            tracing::debug!(error = %e, "upstream call failed");
+            Err(failure(&e))
+        }
+    }
+}
+
+/// Finds the connector's own error in the chain; everything else is an unreachable upstream.
+fn failure(e: &(dyn std::error::Error + 'static)) -> Code {
+    let mut cause = Some(e);
+    while let Some(c) = cause {
+        match c.downcast_ref::<ConnectError>() {
+            Some(ConnectError::Refused) => return Code::UpstreamAddressRefused,
+            Some(ConnectError::Timeout) => return Code::UpstreamTimeout,
+            Some(ConnectError::Unreachable(_)) => return Code::UpstreamUnreachable,
+            None => {}
+        }
+        cause = c.source();
+    }
+    Code::UpstreamUnreachable
+}
+
+/// The upstream's answer for the caller.
+fn respond(
+    answer: Response<Incoming>,
+    patterns: &Arc<Patterns>,
+    mut account: Account,
+    service: &ServiceConfig,
+    verdict: Option<Verdict>,
+) -> Result<Response<GatewayBody>, GatewayError> {
+    let (parts, body) = answer.into_parts();
+    let upstream = parts.status.as_u16();
+    account.statuses(upstream, upstream);
+    let refused = if matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        // Our key was refused, not the caller's: its words are for nobody but the operator.
+        Some(Code::UpstreamCredentialRejected)
+    } else if encoded(&parts.headers) {
+        Some(Code::UpstreamEncoded)
+    } else if parts.status.is_informational() {
+        Some(Code::UpstreamInvalid)
+    } else {
+        None
+    };
+    if let Some(code) = refused {
+        account.refuse(code);
+        return Err(code.into());
+    }
+    let (mut headers, hits) = head::returned(parts.headers, patterns);
+    account.redacted(hits);
+    if let Some(v) = verdict {
+        rate_headers(&mut headers, v);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let mut download = Download::new(body, patterns.clone(), account, service.timeout);
+    if download.is_empty() {
+        download.complete_empty();
+    }
+    let mut response = Response::new(download.boxed_unsync());
+    *response.status_mut() = parts.status;
+    *response.version_mut() = Version::HTTP_11;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// True when the body cannot be searched because the upstream encoded it.
+fn encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|v| !v.as_bytes().is_empty() && !v.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn rate_headers(headers: &mut HeaderMap, v: Verdict) {
+    let round_up = |d: Duration| d.as_secs() + u64::from(d.subsec_nanos() > 0);
+    for (name, value) in [
+        ("x-ratelimit-limit", v.limit),
+        ("x-ratelimit-remaining", v.remaining),
+        ("x-ratelimit-reset", round_up(v.reset)),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+    if !v.allowed {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(round_up(v.retry).max(1)));
+    }
+}
+
+fn limited_response(id: RequestId, v: Verdict) -> Response<GatewayBody> {
+    let mut response = GatewayError::from(Code::RateLimited).response(id);
+    rate_headers(response.headers_mut(), v);
+    response
+}
