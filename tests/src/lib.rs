@@ -1,1 +1,1 @@
-//! Integration tests: see it/.
+//! Integration tests live in `it/`; this library is empty.

@@ -1,0 +1,90 @@
+//! The audit trail of a running daemon.
+
+use crate::support::{Home, binary, contains};
+use serde_json::{Value, json};
+
+fn lines(home: &Home) -> Vec<Value> {
+    std::fs::read_to_string(home.path("audit/audit.log"))
+        .unwrap()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_step_is_on_record_and_none_of_the_secrets() {
+    let home = Home::audited("sled");
+    let v = home.start();
+    let (root, keys) = v.ready().await;
+    let app = v.token_with(&root, "app", "path \"secret/data/a\" { capabilities = [\"read\", \"create\"] }").await;
+    v.post("secret/data/a", &app, json!({"data": {"password": "canary-password-1"}})).await.ok();
+    v.get("secret/data/a", &app).await.ok();
+    v.get("secret/data/forbidden", &app).await.expect(403);
+    v.get("secret/data/a", "hvs.unknown-token-canary").await.expect(403);
+    v.post("secret/data/a", &root, json!({"wrong": "canary-in-an-error"})).await.expect(400);
+    v.call("PUT", "sys/seal", &root, None).await.ok();
+    let all = lines(&home);
+    let saw = |kind: &str, path: &str, error: bool| {
+        all.iter().any(|l| {
+            l["type"] == kind && l["request"]["path"] == path && l["error"].as_str().is_some_and(|e| !e.is_empty()) == error
+        })
+    };
+    for (kind, path, error) in [
+        ("request", "sys/mounts/secret", false), ("response", "sys/mounts/secret", false),
+        ("request", "secret/data/a", false), ("response", "secret/data/a", false),
+        ("request", "secret/data/forbidden", true), ("response", "secret/data/forbidden", true),
+        ("response", "secret/data/a", true), ("request", "sys/seal", false), ("response", "sys/seal", false),
+        ("request", "auth/token/create", false), ("request", "sys/policies/acl/app", false),
+    ] {
+        assert!(saw(kind, path, error), "no {kind} of {path} (error: {error})");
+    }
+    let raw = std::fs::read(home.path("audit/audit.log")).unwrap();
+    for secret in ["canary-password-1", "canary-in-an-error", "unknown-token-canary", &root, &app, &keys[0]] {
+        assert!(!contains(&raw, secret.as_bytes()), "{secret} is in the audit log");
+    }
+    let verdict = std::process::Command::new(binary("vaultd"))
+        .args(["audit", "verify"])
+        .arg(home.path("audit/audit.log"))
+        .output()
+        .unwrap();
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+    // One changed byte is noticed.
+    let mut bent = raw.clone();
+    let at = bent.len() / 2;
+    bent[at] ^= 1;
+    std::fs::write(home.path("bent.log"), bent).unwrap();
+    let verdict =
+        std::process::Command::new(binary("vaultd")).args(["audit", "verify"]).arg(home.path("bent.log")).output().unwrap();
+    assert!(!verdict.status.success());
+}
+
+#[tokio::test]
+async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
+    let home = Home::audited("sled");
+    let v = home.start();
+    let (root, keys) = v.ready().await;
+    let enable = |path: String| json!({"type": "file", "options": {"file_path": path}});
+    for outside in ["/etc/vaultd-audit.log", "/tmp/../etc/x.log", "relative.log"] {
+        v.post("sys/audit/bad", &root, enable(outside.into())).await.expect(400);
+    }
+    v.post("sys/audit/bad", &root, json!({"type": "socket", "options": {}})).await.expect(400);
+    std::os::unix::fs::symlink("/etc/passwd", home.path("audit/link.log")).unwrap();
+    v.post("sys/audit/bad", &root, enable(home.path("audit/link.log").display().to_string())).await.expect(400);
+    let second = home.path("audit/second.log");
+    v.post("sys/audit/second", &root, enable(second.display().to_string())).await.ok();
+    let listed = v.get("sys/audit", &root).await.ok();
+    assert_eq!(listed["second/"]["type"], "file", "{listed}");
+    v.kill();
+    let v = home.start();
+    v.unseal(&keys).await;
+    v.get("sys/mounts", &root).await.ok();
+    let text = std::fs::read_to_string(&second).unwrap();
+    assert!(text.contains("\"sys/mounts\""));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&second).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let h = v.post("sys/audit-hash/second", &root, json!({"input": root})).await.ok();
+    let hash = h["hash"].as_str().unwrap().to_string();
+    assert!(text.contains(&hash) || std::fs::read_to_string(&second).unwrap().contains(&hash));
+    v.delete("sys/audit/second", &root).await.ok();
+    v.delete("sys/audit/file", &root).await.expect(400);
+}

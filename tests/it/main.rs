@@ -1,0 +1,10 @@
+//! The one integration binary: every test of the daemon starts the real process, over TLS, on
+//! port 0.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod audit;
+mod life;
+mod support;
+mod tidy;
