@@ -1,0 +1,4 @@
+//! Secrets engines.
+
+pub mod kv1;
+pub mod kv2;

@@ -1,0 +1,6 @@
+//! The client against a real TLS server in this process.
+
+mod background;
+mod server;
+mod transport;
+mod typed;
