@@ -2,6 +2,9 @@
 //! The only crate that binds a socket or reads a config file.
 
 pub mod codec;
+pub mod config;
+mod dataplane;
 pub mod limits;
 pub mod listener;
+pub mod server;
 pub mod tls;

@@ -107,7 +107,10 @@ impl Core {
     /// Reopens audit files after they were moved away.
     pub fn reopen_audit(&self) {
         if let Some(core) = self.unsealed() {
-            core.audit.reopen();
+            match core.audit.reopen() {
+                Ok(()) => tracing::info!("audit files reopened"),
+                Err(e) => tracing::error!(error = %e, "audit files were not reopened"),
+            }
         }
     }
 

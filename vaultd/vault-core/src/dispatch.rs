@@ -81,7 +81,7 @@ impl Dispatch for LocalDispatch {
         let mut entry = RequestEntry::new(uuid::Uuid::new_v4(), Operation::Invoke.as_str(), call_path);
         entry.remote = connection.remote;
         entry.error = Some(reason);
-        core.audit.request(&entry)?;
+        let _proof = core.audit.request(&entry)?;
         Ok(())
     }
 }
@@ -175,7 +175,7 @@ impl Unsealed {
     }
 
     fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {
-        self.audit.request(&entry(call, path, who, None, Some(e.message())))?;
+        let _proof = self.audit.request(&entry(call, path, who, None, Some(e.message())))?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! transaction, commit, record the answer. Each step takes what only the step before can make.
 
 use crate::audit::{Audited, Recorded, Unaudited};
-use crate::exchange::{Incoming, IssuedAuth, Reply, ReplyBody, Verb};
+use crate::exchange::{Incoming, Reply, ReplyBody, Verb};
 use crate::limits::MAX_TXN_ATTEMPTS;
 use crate::mounts::Mounted;
 use crate::policy::{Acl, Decision, Query};

@@ -1,0 +1,248 @@
+//! The wiring: one core, the API's listeners, the gateway's, and what happens between them when
+//! the vault seals or fails.
+
+use crate::codec::{Api, ApiLimits, Budget};
+use crate::config::{Config, ListenerConfig, StorageBackend};
+use crate::dataplane::{ApiOrGateway, DataPlane};
+use crate::limits::{DRAIN_DEADLINE, IDLE_DEADLINE};
+use crate::listener::{BoundSockets, Caps, Handler, Listener, ListenError, Registry, Server};
+use crate::tls::{ServerTls, TlsError};
+use async_trait::async_trait;
+use secmem::Arena;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use storage::{Backend, StoreConfig};
+use tokio::sync::Notify;
+use vault_core::audit::{AuditError, DeviceConfig, Origin};
+use vault_core::{Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SystemTtl};
+use vault_gateway::{Gateway, Settings};
+use vault_logical::{Egress, SystemClock};
+
+/// The gateway mount that the data plane serves.
+pub const GATEWAY_MOUNT: &str = "gateway/";
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("storage: {0}")]
+    Storage(#[from] storage::Error),
+    #[error("listener: {0}")]
+    Listen(#[from] ListenError),
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    #[error("audit device: {0}")]
+    Audit(#[from] AuditError),
+}
+
+/// What the process brings along.
+pub struct Process {
+    pub arena: Arena,
+    pub report: ProcessReport,
+    pub egress: Arc<dyn Egress>,
+    /// Roots for upstreams without a CA of their own.
+    pub roots: Arc<rustls::RootCertStore>,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    core: Arc<Core>,
+    server: Server,
+    certificates: Vec<Arc<ServerTls>>,
+    fatal: Arc<Fatal>,
+    /// Addresses of the API's TCP listeners.
+    pub api: Vec<SocketAddr>,
+    /// Whether each of them speaks TLS.
+    pub api_tls: Vec<bool>,
+    pub gateway: Option<SocketAddr>,
+}
+
+/// Storage failed for good: remembered until the main loop sees it.
+#[derive(Default)]
+struct Fatal {
+    happened: AtomicBool,
+    notify: Notify,
+}
+
+struct Seal {
+    registry: Registry,
+    gateway: parking_lot::Mutex<Option<Arc<Gateway>>>,
+    fatal: Arc<Fatal>,
+}
+
+#[async_trait]
+impl Hooks for Seal {
+    async fn close_connections(&self) {
+        if let Some(g) = self.gateway.lock().as_ref() {
+            g.close_upstreams();
+        }
+        self.registry.close_all();
+        if !self.registry.idle_closed(IDLE_DEADLINE).await {
+            tracing::warn!("some connections were still busy when the vault sealed");
+        }
+    }
+
+    fn wipe_stacks(&self) {
+        // Each worker wipes its own when `close_all` reaches it; this is the caller's.
+        secmem::stack::wipe_below(64 * 1024);
+    }
+
+    fn fatal(&self, why: &str) {
+        tracing::error!(why, "storage failed: sealing and stopping; nothing is acknowledged any more");
+        self.fatal.happened.store(true, Ordering::Release);
+        self.fatal.notify.notify_waiters();
+    }
+}
+
+impl Daemon {
+    /// Opens the store, binds every listener and serves, sealed.
+    ///
+    /// # Errors
+    /// The first thing that does not work; nothing is left running.
+    pub async fn start(config: &Config, process: Process) -> Result<Daemon, StartError> {
+        let registry = Registry::new(Caps::default());
+        let fatal = Arc::new(Fatal::default());
+        let hooks =
+            Arc::new(Seal { registry: registry.clone(), gateway: parking_lot::Mutex::new(None), fatal: fatal.clone() });
+        let core = Core::open(core_config(config, &process, hooks.clone())?).await?;
+        let gateway = Arc::new(Gateway::new(Settings {
+            dispatch: Arc::new(LocalDispatch(core.clone())),
+            mount: GATEWAY_MOUNT.into(),
+            system_roots: process.roots,
+        }));
+        *hooks.gateway.lock() = Some(gateway.clone());
+        let mut certificates = Vec::new();
+        let mut listeners = Vec::new();
+        let budget = Budget::default();
+        let mut api_tls = Vec::new();
+        for l in &config.listeners {
+            let limits = ApiLimits { max_request_bytes: l.max_request_bytes, body: l.timeouts.body, request: l.timeouts.request };
+            let api = Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone());
+            let handler = Arc::new(ApiOrGateway { api, gateway: gateway.clone() });
+            let listener = bind(l, handler, config.workers, &process.arena, &mut certificates)?;
+            if listener.sockets.address().is_some() {
+                api_tls.push(listener.tls.is_some());
+            }
+            listeners.push(listener);
+        }
+        if let Some(l) = &config.gateway {
+            let handler = Arc::new(DataPlane { gateway });
+            listeners.push(bind(l, handler, config.workers, &process.arena, &mut certificates)?);
+        }
+        let server = Server::start(listeners, registry, config.workers)?;
+        let addresses = server.addresses().to_vec();
+        let (api, rest) = addresses.split_at(api_tls.len().min(addresses.len()));
+        Ok(Daemon {
+            api: api.to_vec(),
+            gateway: rest.first().copied(),
+            api_tls,
+            core,
+            server,
+            certificates,
+            fatal,
+        })
+    }
+
+    /// The one line on standard output that tells scripts and tests where the daemon listens:
+    /// `vaultd ready: api=https://127.0.0.1:8200 gateway=https://127.0.0.1:8443`. Printed once,
+    /// when every listener is bound.
+    pub fn ready_line(&self) -> String {
+        let mut line = String::from("vaultd ready:");
+        for (address, tls) in self.api.iter().zip(&self.api_tls) {
+            let scheme = if *tls { "https" } else { "http" };
+            line.push_str(&format!(" api={scheme}://{address}"));
+        }
+        if let Some(address) = self.gateway {
+            line.push_str(&format!(" gateway=https://{address}"));
+        }
+        line
+    }
+
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// SIGHUP: certificates and audit files are read anew; what does not load stays as it was.
+    pub fn reload(&self) {
+        for tls in &self.certificates {
+            match tls.reload() {
+                Ok(()) => tracing::info!(cert = %tls.files().cert.display(), "certificate reloaded"),
+                Err(e) => tracing::error!(error = %e, "certificate was not reloaded, the old one stays"),
+            }
+        }
+        self.core.reopen_audit();
+    }
+
+    /// Resolves when storage has failed for good.
+    pub async fn failed(&self) {
+        loop {
+            let told = self.fatal.notify.notified();
+            if self.fatal.happened.load(Ordering::Acquire) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Stops serving, lets requests in flight finish, seals. `false` when something was cut.
+    pub async fn stop(self) -> bool {
+        let clean = self.server.stop(DRAIN_DEADLINE).await;
+        self.core.seal().await;
+        clean
+    }
+}
+
+fn bind(
+    config: &ListenerConfig,
+    handler: Arc<dyn Handler>,
+    workers: usize,
+    arena: &Arena,
+    certificates: &mut Vec<Arc<ServerTls>>,
+) -> Result<Listener, StartError> {
+    let tls = match &config.tls {
+        None => None,
+        Some(files) => {
+            let tls = Arc::new(ServerTls::load(files.clone(), arena.clone())?);
+            certificates.push(tls.clone());
+            Some(tls)
+        }
+    };
+    let sockets = BoundSockets::bind(&config.bind, workers)?;
+    Ok(Listener { sockets, tls, handler, timeouts: config.timeouts })
+}
+
+fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<CoreConfig, AuditError> {
+    let backend = match config.storage.backend {
+        StorageBackend::Sled => Backend::Sled,
+        StorageBackend::Redb => Backend::Redb,
+        StorageBackend::Memory => Backend::Memory,
+    };
+    let devices = config
+        .audit
+        .iter()
+        .map(|a| DeviceConfig::parse(Origin::File, &a.name, &a.kind, &a.description, &a.options))
+        .collect::<Result<_, _>>()?;
+    let mut report = process.report.clone();
+    report.warnings.extend(config.dangers.iter().map(|d| format!("{d} is set")));
+    Ok(CoreConfig {
+        store: StoreConfig {
+            backend,
+            path: config.storage.path.clone().unwrap_or_default(),
+            state_dir: config.state_dir.clone().unwrap_or_else(PathBuf::new),
+            journal: Default::default(),
+        },
+        arena: process.arena.clone(),
+        clock: Arc::new(SystemClock),
+        factories: vault_engines::factories(),
+        egress: process.egress.clone(),
+        ttl: SystemTtl { default: config.default_lease_ttl, max: config.max_lease_ttl },
+        audit_devices: devices,
+        audit_dirs: config.audit_dirs.clone(),
+        allow_remote_init: config.allow_remote_init,
+        version: env!("CARGO_PKG_VERSION"),
+        cluster_name: config.cluster_name.clone(),
+        process: report,
+        hooks,
+    })
+}
