@@ -1,13 +1,12 @@
 //! One device: its options, its keyed hash, its writer.
 
-use super::broker::{DeviceStatus, Head};
 use super::checkpoint::Signer;
 use super::encode::Encoder;
 use super::file::Files;
 use super::limits::WRITE_WAIT;
 use super::tail::Point;
 use super::writer::Writer;
-use super::{AuditError, DeviceConfig, SyncMode, chain};
+use super::{AuditError, DeviceConfig, DeviceStatus, Head, SyncMode, chain};
 use parking_lot::Mutex;
 use secmem::Key;
 use std::sync::Arc;

@@ -2,41 +2,35 @@
 //! of a record in one use of the key, so that the key schedule is computed once.
 
 use super::identity::DeviceHashes;
-use super::limits::{MAX_DATA_BYTES, MAX_DATA_DEPTH, MAX_LIST_BYTES, MAX_TEXT_BYTES};
-use super::{AuditError, Body, ClearKeys, DeviceConfig, json};
+use super::limits::{MAX_LIST_BYTES, MAX_TEXT_BYTES};
+use super::{AuditError, DeviceConfig, json};
 use hmac::{Hmac, KeyInit, Mac};
 use secmem::Key;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::collections::BTreeMap;
-use vault_logical::{Data, Timestamp};
+use vault_logical::Timestamp;
 
 const HASH_PREFIX: &[u8] = b"hmac-sha256:";
-/// Stands where nesting went deeper than [`MAX_DATA_DEPTH`].
-const TOO_DEEP: &str = "vaultd:nested-too-deep";
 /// Last entry of a list or map that was cut at [`MAX_LIST_BYTES`].
 const CUT: &str = "vaultd:cut";
 
-enum Input<'a> {
+pub(super) enum Input<'a> {
     Text(&'a [u8]),
     Digest([u8; 32]),
 }
 
 /// A hash still to be written at `at`.
-struct Gap<'a> {
+pub(super) struct Gap<'a> {
     at: usize,
     input: Input<'a>,
 }
 
 /// One record in the making, for one device.
 pub(super) struct Encoder<'a> {
-    out: Vec<u8>,
-    gaps: Vec<Gap<'a>>,
+    pub(super) out: Vec<u8>,
+    pub(super) gaps: Vec<Gap<'a>>,
     config: &'a DeviceConfig,
 }
-
-/// Marks data too large to be written value by value.
-struct TooLarge;
 
 impl<'a> Encoder<'a> {
     /// Starts a record: `{"type":kind,"time":…`.
@@ -106,7 +100,7 @@ impl<'a> Encoder<'a> {
         self.out.push(b']');
     }
 
-    fn comma(&mut self) {
+    pub(super) fn comma(&mut self) {
         if !matches!(self.out.last(), Some(b'{' | b'[' | b':')) {
             self.out.push(b',');
         }
@@ -216,7 +210,7 @@ impl<'a> Encoder<'a> {
         self.out.push(b'"');
     }
 
-    fn hash_value(&mut self, text: &'a str) {
+    pub(super) fn hash_value(&mut self, text: &'a str) {
         if self.config.log_raw {
             json::string(&mut self.out, text);
         } else {
@@ -224,129 +218,12 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn gap(&mut self, input: Input<'a>) {
+    pub(super) fn gap(&mut self, input: Input<'a>) {
         self.out.push(b'"');
         self.out.extend_from_slice(HASH_PREFIX);
         self.gaps.push(Gap { at: self.out.len(), input });
         self.out.resize(self.out.len() + 64, b'0');
         self.out.push(b'"');
-    }
-
-    // --- data ---
-
-    /// The `data` member. With `elide`, the `keys` and `key_info` of a LIST become their counts.
-    pub fn body(&mut self, body: Body<'a>, clear: ClearKeys<'a>, elide: bool) {
-        match body {
-            Body::None => {}
-            Body::Raw(bytes) => self.object("data", |e| {
-                e.object("raw", |e| {
-                    e.number("bytes", bytes.len() as u64);
-                    e.name("hmac");
-                    e.gap(Input::Text(bytes));
-                });
-            }),
-            Body::Fields(data) => {
-                let (out, gaps) = (self.out.len(), self.gaps.len());
-                if self.fields(data, clear, elide).is_err() {
-                    self.out.truncate(out);
-                    self.gaps.truncate(gaps);
-                    self.elided(data);
-                }
-            }
-        }
-    }
-
-    fn fields(&mut self, data: &'a Data, clear: ClearKeys<'a>, elide: bool) -> Result<(), TooLarge> {
-        self.name("data");
-        let limit = self.out.len() + MAX_DATA_BYTES;
-        self.out.push(b'{');
-        for (k, v) in data {
-            self.key(k)?;
-            match v {
-                Value::Array(a) if elide && k == "keys" => json::number(&mut self.out, a.len() as u64),
-                Value::Object(o) if elide && k == "key_info" => json::number(&mut self.out, o.len() as u64),
-                v => {
-                    let open = clear.engine.contains(&k.as_str()) || in_clear(clear, k);
-                    self.value(v, clear, open, 1, limit)?;
-                }
-            }
-        }
-        self.out.push(b'}');
-        Ok(())
-    }
-
-    /// Writes one value. `open`: its strings (and those of an array right here) stay in clear.
-    fn value(
-        &mut self,
-        v: &'a Value,
-        clear: ClearKeys<'a>,
-        open: bool,
-        depth: usize,
-        limit: usize,
-    ) -> Result<(), TooLarge> {
-        match v {
-            Value::Null => self.out.extend_from_slice(b"null"),
-            Value::Bool(true) => self.out.extend_from_slice(b"true"),
-            Value::Bool(false) => self.out.extend_from_slice(b"false"),
-            Value::Number(n) => {
-                let text = n.as_str();
-                if text.len() > MAX_TEXT_BYTES {
-                    return Err(TooLarge);
-                }
-                self.out.extend_from_slice(text.as_bytes());
-            }
-            Value::String(s) if open => {
-                if s.len() > MAX_TEXT_BYTES {
-                    return Err(TooLarge);
-                }
-                json::string(&mut self.out, s);
-            }
-            Value::String(s) => self.hash_value(s),
-            Value::Array(_) | Value::Object(_) if depth >= MAX_DATA_DEPTH => {
-                json::string(&mut self.out, TOO_DEEP)
-            }
-            Value::Array(a) => {
-                self.out.push(b'[');
-                for v in a {
-                    self.comma();
-                    let open = open && v.is_string();
-                    self.value(v, clear, open, depth + 1, limit)?;
-                }
-                self.out.push(b']');
-            }
-            Value::Object(o) => {
-                self.out.push(b'{');
-                for (k, v) in o {
-                    self.key(k)?;
-                    self.value(v, clear, in_clear(clear, k), depth + 1, limit)?;
-                }
-                self.out.push(b'}');
-            }
-        }
-        if self.out.len() > limit { Err(TooLarge) } else { Ok(()) }
-    }
-
-    fn key(&mut self, key: &str) -> Result<(), TooLarge> {
-        if key.len() > MAX_TEXT_BYTES {
-            return Err(TooLarge);
-        }
-        self.name(key);
-        Ok(())
-    }
-
-    /// Stands for data beyond [`MAX_DATA_BYTES`]: the keyed hash of its SHA-256 and its size.
-    fn elided(&mut self, data: &Data) {
-        let mut sink = Hasher(Sha256::new(), 0);
-        // The sink takes everything; a map of JSON values always serialises.
-        let _ = serde_json::to_writer(&mut sink, data);
-        self.object("data", |e| {
-            e.object("elided", |e| {
-                e.number("fields", data.len() as u64);
-                e.number("bytes", sink.1);
-                e.name("hmac");
-                e.gap(Input::Digest(sink.0.finalize().into()));
-            });
-        });
     }
 }
 
@@ -358,10 +235,6 @@ pub(super) fn hash(key: &Key, text: &[u8]) -> Result<[u8; 32], AuditError> {
         Some(mac.finalize().into_bytes().into())
     })?
     .ok_or_else(|| AuditError::Key("hashing failed".into()))
-}
-
-fn in_clear(clear: ClearKeys<'_>, key: &str) -> bool {
-    clear.mount.iter().any(|k| k == key)
 }
 
 fn fill(out: &mut [u8], at: usize, mac: &[u8]) -> bool {
@@ -386,17 +259,4 @@ fn cut(text: &str) -> &str {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
-}
-
-struct Hasher(Sha256, u64);
-
-impl std::io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        self.1 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

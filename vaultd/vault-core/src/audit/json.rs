@@ -47,9 +47,9 @@ fn unsafe_to_show(c: char) -> bool {
 
 /// Appends lower-case hex.
 pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(2 * bytes.len());
     for b in bytes {
-        out.push(digit(b >> 4));
-        out.push(digit(b & 15));
+        out.extend_from_slice(&[digit(b >> 4), digit(b & 15)]);
     }
 }
 

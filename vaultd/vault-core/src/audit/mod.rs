@@ -10,6 +10,7 @@ mod broker;
 mod chain;
 mod checkpoint;
 mod config;
+mod data;
 mod device;
 mod encode;
 mod entry;
@@ -23,6 +24,7 @@ mod record;
 mod sealed;
 mod source;
 mod start;
+mod status;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ mod ticker;
 pub mod verify;
 mod writer;
 
-pub use broker::{Audit, DeviceStatus, Head, Settings};
+pub use broker::{Audit, Settings};
 pub use checkpoint::PublicKey;
 pub use config::{DeviceConfig, Origin, SyncMode};
 pub use entry::{
@@ -40,4 +42,5 @@ pub use error::AuditError;
 pub use identity::IdentityHashes;
 pub use proof::{Audited, Opened, Recorded, Unaudited};
 pub use sealed::{SealedAttempt, SealedRing};
+pub use status::{DeviceStatus, Head};
 pub use verify::verify;
