@@ -17,7 +17,11 @@ pub struct DataPlane {
 
 #[async_trait]
 impl Handler for DataPlane {
-    async fn handle(&self, request: Request<hyper::body::Incoming>, connection: &Connection) -> Response<Answer> {
+    async fn handle(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        connection: &Connection,
+    ) -> Response<Answer> {
         self.gateway.serve(request, "", connection).await.map(Answer::Stream)
     }
 }
@@ -30,7 +34,11 @@ pub struct ApiOrGateway {
 
 #[async_trait]
 impl Handler for ApiOrGateway {
-    async fn handle(&self, request: Request<hyper::body::Incoming>, connection: &Connection) -> Response<Answer> {
+    async fn handle(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        connection: &Connection,
+    ) -> Response<Answer> {
         let prefix = format!("/v1/{GATEWAY_MOUNT}proxy");
         let below = request.uri().path().strip_prefix(&prefix).is_some_and(|rest| rest.starts_with('/'));
         if below {

@@ -5,7 +5,7 @@ use crate::codec::{Api, ApiLimits, Budget};
 use crate::config::{Config, ListenerConfig, StorageBackend};
 use crate::dataplane::{ApiOrGateway, DataPlane};
 use crate::limits::{DRAIN_DEADLINE, IDLE_DEADLINE};
-use crate::listener::{BoundSockets, Caps, Handler, Listener, ListenError, Registry, Server};
+use crate::listener::{BoundSockets, Caps, Handler, ListenError, Listener, Registry, Server};
 use crate::tls::{ServerTls, TlsError};
 use async_trait::async_trait;
 use secmem::Arena;
@@ -103,8 +103,11 @@ impl Daemon {
     pub async fn start(config: &Config, process: Process) -> Result<Daemon, StartError> {
         let registry = Registry::new(Caps::default());
         let fatal = Arc::new(Fatal::default());
-        let hooks =
-            Arc::new(Seal { registry: registry.clone(), gateway: parking_lot::Mutex::new(None), fatal: fatal.clone() });
+        let hooks = Arc::new(Seal {
+            registry: registry.clone(),
+            gateway: parking_lot::Mutex::new(None),
+            fatal: fatal.clone(),
+        });
         let core = Core::open(core_config(config, &process, hooks.clone())?).await?;
         let gateway = Arc::new(Gateway::new(Settings {
             dispatch: Arc::new(LocalDispatch(core.clone())),
@@ -117,7 +120,11 @@ impl Daemon {
         let budget = Budget::default();
         let mut api_tls = Vec::new();
         for l in &config.listeners {
-            let limits = ApiLimits { max_request_bytes: l.max_request_bytes, body: l.timeouts.body, request: l.timeouts.request };
+            let limits = ApiLimits {
+                max_request_bytes: l.max_request_bytes,
+                body: l.timeouts.body,
+                request: l.timeouts.request,
+            };
             let api = Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone());
             let handler = Arc::new(ApiOrGateway { api, gateway: gateway.clone() });
             let listener = bind(l, handler, config.workers, &process.arena, &mut certificates)?;

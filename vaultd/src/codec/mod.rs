@@ -10,34 +10,58 @@ mod percent;
 mod refusal;
 mod status;
 
-use crate::limits::{MAX_ANONYMOUS_BODY_BYTES, REQUEST_DEADLINE};
+use crate::limits::{
+    BODY_READ_DEADLINE, DEFAULT_MAX_REQUEST_BYTES, MAX_ANONYMOUS_BODY_BYTES, REQUEST_DEADLINE,
+};
 use crate::listener::Handler;
 use answer::Answer;
 use async_trait::async_trait;
-use body::Budget;
 use bytes::Bytes;
+use envelope::refuse;
 use head::{BodyForm, Head};
 use http::{Request, Response, StatusCode};
 use hyper::body::Body;
 use refusal::Refusal;
 use std::sync::Arc;
+use std::time::Duration;
 use vault_core::exchange::{Exchange, Incoming, Reply};
 use vault_logical::{Connection, Data, RequestId};
 
-pub use envelope::refuse;
-pub use refusal::Refusal as CodecRefusal;
+pub use body::Budget;
+pub(crate) use json::parse_object as json_object;
 
 /// The API: decodes requests, has the core answer them, encodes the answers.
 pub struct Api {
     exchange: Arc<dyn Exchange>,
-    max_request_bytes: usize,
+    limits: ApiLimits,
     budget: Budget,
 }
 
+/// What one listener's requests may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiLimits {
+    /// Largest body of a request that carries a token.
+    pub max_request_bytes: usize,
+    /// For a whole body.
+    pub body: Duration,
+    /// For the core to answer.
+    pub request: Duration,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        ApiLimits {
+            max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
+            body: BODY_READ_DEADLINE,
+            request: REQUEST_DEADLINE,
+        }
+    }
+}
+
 impl Api {
-    /// `max_request_bytes` bounds the body of a request that carries a token.
-    pub fn new(exchange: Arc<dyn Exchange>, max_request_bytes: usize) -> Self {
-        Api { exchange, max_request_bytes, budget: Budget::default() }
+    /// `budget` is shared by every listener.
+    pub fn new(exchange: Arc<dyn Exchange>, limits: ApiLimits, budget: Budget) -> Self {
+        Api { exchange, limits, budget }
     }
 
     /// Serves one request.
@@ -79,10 +103,10 @@ impl Api {
         }
         let trusted = head.has_token() && !self.exchange.sealed();
         let cap = match trusted {
-            true => self.max_request_bytes,
-            false => self.max_request_bytes.min(MAX_ANONYMOUS_BODY_BYTES),
+            true => self.limits.max_request_bytes,
+            false => self.limits.max_request_bytes.min(MAX_ANONYMOUS_BODY_BYTES),
         };
-        let (bytes, share) = body::read(body, cap, &self.budget).await?;
+        let (bytes, share) = body::read(body, cap, self.limits.body, &self.budget).await?;
         let is_form = head.body == BodyForm::Form && bytes.trim_ascii_start().first() != Some(&b'{');
         let data = match is_form {
             true => match std::str::from_utf8(&bytes) {
@@ -99,7 +123,7 @@ impl Api {
     async fn exchange(&self, incoming: Incoming) -> Result<Reply, Refusal> {
         let exchange = Arc::clone(&self.exchange);
         let work = tokio::spawn(async move { exchange.handle(incoming).await });
-        match tokio::time::timeout(REQUEST_DEADLINE, work).await {
+        match tokio::time::timeout(self.limits.request, work).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => {
                 tracing::error!("a request ended in a panic");

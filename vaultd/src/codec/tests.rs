@@ -42,7 +42,14 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let core = Arc::new(Remembering::default());
-        Case { api: Api::new(core.clone(), 1 << 20), core }
+        Case {
+            api: Api::new(
+                core.clone(),
+                ApiLimits { max_request_bytes: 1 << 20, ..ApiLimits::default() },
+                Budget::default(),
+            ),
+            core,
+        }
     }
 
     async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
@@ -255,7 +262,7 @@ impl Exchange for Broken {
 #[tokio::test(start_paused = true)]
 async fn a_broken_core_still_gets_an_answer_out() {
     for (hang, want) in [(true, 503), (false, 500)] {
-        let api = Api::new(Arc::new(Broken { hang }), 1024);
+        let api = Api::new(Arc::new(Broken { hang }), ApiLimits::default(), Budget::default());
         let request = Request::get("/v1/x").body(Full::new(Bytes::new())).expect("request");
         let peer = Connection { transport: Transport::Unix, remote: None };
         let response = api.serve(request, &peer).await;

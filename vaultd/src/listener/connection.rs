@@ -3,6 +3,7 @@
 use super::Handler;
 use super::registry::{Activity, Admitted, Epoch, InFlight};
 use crate::codec::answer::{Answer, CloseAfter, StreamError};
+use crate::config::Timeouts;
 use crate::limits as l;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -23,33 +24,40 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use vault_logical::Connection;
 
+/// What serves a connection, and how long its parts may take.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub handler: Arc<dyn Handler>,
+    pub timeouts: Timeouts,
+}
+
 /// A TLS connection, from its handshake on.
 pub(super) async fn serve_tls(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     admitted: Admitted,
     peer: Connection,
-    handler: Arc<dyn Handler>,
+    service: Service,
 ) {
     // A handshake that fails or stalls is the peer's business; nothing to say to it.
-    let Ok(Ok(stream)) = tokio::time::timeout(l::TLS_HANDSHAKE_DEADLINE, acceptor.accept(stream)).await
+    let Ok(Ok(stream)) = tokio::time::timeout(service.timeouts.handshake, acceptor.accept(stream)).await
     else {
         return;
     };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        serve_http2(stream, admitted, peer, handler).await;
+        serve_http2(stream, admitted, peer, service).await;
     } else {
-        serve_http1(stream, admitted, peer, handler).await;
+        serve_http1(stream, admitted, peer, service).await;
     }
 }
 
 /// An HTTP/1.1 connection over any byte stream.
-pub(super) async fn serve_http1<S>(stream: S, admitted: Admitted, peer: Connection, handler: Arc<dyn Handler>)
+pub(super) async fn serve_http1<S>(stream: S, admitted: Admitted, peer: Connection, service: Service)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Admitted { activity, .. } = &admitted;
-    let activity = Arc::clone(activity);
+    let Service { handler, timeouts } = service;
+    let activity = Arc::clone(&admitted.activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, peer, in_flight) = (Arc::clone(&handler), peer.clone(), activity.begin());
         async move {
@@ -62,19 +70,20 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(l::HEADER_READ_DEADLINE)
+        .header_read_timeout(timeouts.header)
         .max_headers(l::MAX_HEADERS)
         .max_header_size(l::MAX_HEADER_BYTES)
         .max_buf_size(l::MAX_CONNECTION_BUFFER)
         .half_close(false)
         .serve_connection(TokioIo::new(stream), service);
-    supervise(connection, admitted).await;
+    supervise(connection, admitted, timeouts).await;
 }
 
-async fn serve_http2<S>(stream: S, admitted: Admitted, peer: Connection, handler: Arc<dyn Handler>)
+async fn serve_http2<S>(stream: S, admitted: Admitted, peer: Connection, service: Service)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Service { handler, timeouts } = service;
     let activity = Arc::clone(&admitted.activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, peer, activity) = (Arc::clone(&handler), peer.clone(), Arc::clone(&activity));
@@ -100,7 +109,7 @@ where
         .header_table_size(0)
         .keep_alive_timeout(l::H2_PING_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    supervise(connection, admitted).await;
+    supervise(connection, admitted, timeouts).await;
 }
 
 /// What both protocols' connections can do: run, and be asked to end.
@@ -130,7 +139,7 @@ where
 }
 
 /// Runs a connection to its end: its own, or ours after idling, a seal, a stop or a stalled peer.
-async fn supervise<C: Graceful>(connection: C, admitted: Admitted) {
+async fn supervise<C: Graceful>(connection: C, admitted: Admitted, timeouts: Timeouts) {
     let Admitted { activity, epoch, .. } = &admitted;
     let mut epoch: watch::Receiver<Epoch> = epoch.clone();
     let mut connection = pin!(connection);
@@ -145,12 +154,12 @@ async fn supervise<C: Graceful>(connection: C, admitted: Admitted) {
                 true
             }
             () = activity.close.notified() => true,
-            () = tokio::time::sleep_until(next_look(activity, closing)) => {
+            () = tokio::time::sleep_until(next_look(activity, closing, &timeouts)) => {
                 let now = Instant::now();
-                if overdue(activity, closing, now) {
+                if overdue(activity, closing, now, &timeouts) {
                     return; // dropped: the socket closes
                 }
-                closing.is_none() && activity.idle_since().is_some_and(|since| now >= since + l::IDLE_DEADLINE)
+                closing.is_none() && activity.idle_since().is_some_and(|since| now >= since + timeouts.idle)
             }
         };
         if end && closing.is_none() {
@@ -161,17 +170,17 @@ async fn supervise<C: Graceful>(connection: C, admitted: Admitted) {
 }
 
 /// When the supervisor has to look again.
-fn next_look(activity: &Activity, closing: Option<Instant>) -> Instant {
+fn next_look(activity: &Activity, closing: Option<Instant>, timeouts: &Timeouts) -> Instant {
     match (closing, activity.idle_since()) {
         (Some(_), _) => Instant::now() + l::CLOSE_GRACE,
-        (None, Some(idle)) => idle + l::IDLE_DEADLINE,
-        (None, None) => Instant::now() + l::IDLE_DEADLINE,
+        (None, Some(idle)) => idle + timeouts.idle,
+        (None, None) => Instant::now() + timeouts.idle,
     }
 }
 
 /// True when a connection has had all the time it gets.
-fn overdue(activity: &Activity, closing: Option<Instant>, now: Instant) -> bool {
-    if activity.stalled_since().is_some_and(|since| now >= since + l::WRITE_STALL_DEADLINE) {
+fn overdue(activity: &Activity, closing: Option<Instant>, now: Instant, timeouts: &Timeouts) -> bool {
+    if activity.stalled_since().is_some_and(|since| now >= since + timeouts.write_stall) {
         return true;
     }
     closing.is_some_and(|since| {

@@ -1,8 +1,10 @@
 //! Worker threads: a single-threaded runtime each, with its share of every listener.
 
+use super::Handler;
+use super::connection::{self, Service};
 use super::registry::{Epoch, Registry};
 use super::socket::{BoundSockets, ListenError};
-use super::{Handler, connection};
+use crate::config::Timeouts;
 use crate::limits as l;
 use crate::tls::ServerTls;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ pub struct Listener {
     /// `None`: plain HTTP.
     pub tls: Option<Arc<ServerTls>>,
     pub handler: Arc<dyn Handler>,
+    pub timeouts: Timeouts,
 }
 
 /// Running listeners.
@@ -36,8 +39,8 @@ pub struct Server {
 
 /// One worker's share of one listener.
 enum Share {
-    Tcp { socket: std::net::TcpListener, tls: Option<Arc<ServerTls>>, handler: Arc<dyn Handler> },
-    Unix { socket: std::os::unix::net::UnixListener, handler: Arc<dyn Handler> },
+    Tcp { socket: std::net::TcpListener, tls: Option<Arc<ServerTls>>, service: Service },
+    Unix { socket: std::os::unix::net::UnixListener, service: Service },
 }
 
 impl Server {
@@ -52,11 +55,12 @@ impl Server {
         let (finish, _) = watch::channel(false);
         let mut server = Server { registry, finish, threads: Vec::new(), addresses, unix_paths: Vec::new() };
         let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
-        for Listener { sockets, tls, handler } in listeners {
+        for Listener { sockets, tls, handler, timeouts } in listeners {
+            let service = Service { handler, timeouts };
             match sockets {
                 BoundSockets::Tcp { sockets, .. } => {
                     for (n, socket) in sockets.into_iter().enumerate() {
-                        let share = Share::Tcp { socket, tls: tls.clone(), handler: Arc::clone(&handler) };
+                        let share = Share::Tcp { socket, tls: tls.clone(), service: service.clone() };
                         // More sockets than workers: the extra ones go round, never unserved.
                         if let Some(slot) = shares.get_mut(n % workers) {
                             slot.push(share);
@@ -66,7 +70,7 @@ impl Server {
                 BoundSockets::Unix { path, socket } => {
                     server.unix_paths.push(path);
                     if let Some(slot) = shares.first_mut() {
-                        slot.push(Share::Unix { socket, handler });
+                        slot.push(Share::Unix { socket, service });
                     }
                 }
             }
@@ -118,12 +122,12 @@ impl Server {
 async fn run(shares: Vec<Share>, registry: Registry, mut finish: watch::Receiver<bool>) {
     for share in shares {
         match share {
-            Share::Tcp { socket, tls, handler } => match TcpListener::from_std(socket) {
-                Ok(socket) => drop(tokio::spawn(accept_tcp(socket, tls, handler, registry.clone()))),
+            Share::Tcp { socket, tls, service } => match TcpListener::from_std(socket) {
+                Ok(socket) => drop(tokio::spawn(accept_tcp(socket, tls, service, registry.clone()))),
                 Err(e) => tracing::error!(error = %e, "a listening socket cannot be used"),
             },
-            Share::Unix { socket, handler } => match UnixListener::from_std(socket) {
-                Ok(socket) => drop(tokio::spawn(accept_unix(socket, handler, registry.clone()))),
+            Share::Unix { socket, service } => match UnixListener::from_std(socket) {
+                Ok(socket) => drop(tokio::spawn(accept_unix(socket, service, registry.clone()))),
                 Err(e) => tracing::error!(error = %e, "a listening socket cannot be used"),
             },
         }
@@ -148,12 +152,7 @@ async fn stopping(epoch: &mut watch::Receiver<Epoch>) {
     let _ = epoch.wait_for(|e| e.stopping).await;
 }
 
-async fn accept_tcp(
-    socket: TcpListener,
-    tls: Option<Arc<ServerTls>>,
-    handler: Arc<dyn Handler>,
-    registry: Registry,
-) {
+async fn accept_tcp(socket: TcpListener, tls: Option<Arc<ServerTls>>, service: Service, registry: Registry) {
     let mut epoch = registry.epoch();
     loop {
         let accepted = tokio::select! {
@@ -167,21 +166,21 @@ async fn accept_tcp(
         // At a cap the socket is dropped: a clean close.
         let Some(admitted) = registry.admit(Some(remote.ip())) else { continue };
         let _ = stream.set_nodelay(true);
-        let handler = Arc::clone(&handler);
+        let service = service.clone();
         match &tls {
             Some(tls) => {
                 let peer = Connection { transport: Transport::Tls, remote: Some(remote) };
-                tokio::spawn(connection::serve_tls(stream, tls.acceptor(), admitted, peer, handler));
+                tokio::spawn(connection::serve_tls(stream, tls.acceptor(), admitted, peer, service));
             }
             None => {
                 let peer = Connection { transport: Transport::Plain, remote: Some(remote) };
-                tokio::spawn(connection::serve_http1(stream, admitted, peer, handler));
+                tokio::spawn(connection::serve_http1(stream, admitted, peer, service));
             }
         }
     }
 }
 
-async fn accept_unix(socket: UnixListener, handler: Arc<dyn Handler>, registry: Registry) {
+async fn accept_unix(socket: UnixListener, service: Service, registry: Registry) {
     let mut epoch = registry.epoch();
     loop {
         let accepted = tokio::select! {
@@ -194,6 +193,6 @@ async fn accept_unix(socket: UnixListener, handler: Arc<dyn Handler>, registry: 
         };
         let Some(admitted) = registry.admit(None) else { continue };
         let peer = Connection { transport: Transport::Unix, remote: None };
-        tokio::spawn(connection::serve_http1(stream, admitted, peer, Arc::clone(&handler)));
+        tokio::spawn(connection::serve_http1(stream, admitted, peer, service.clone()));
     }
 }
