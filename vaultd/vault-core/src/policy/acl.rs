@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use vault_logical::Operation;
 
+/// Names of policies, sorted and shared.
+type Names = Arc<[Arc<str>]>;
+
 /// What a request wants to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
@@ -43,14 +46,14 @@ pub struct Acl {
     exact: HashMap<Box<str>, usize>,
     /// Sorted by `lead`.
     leads: Vec<Lead>,
-    nobody: Arc<[Arc<str>]>,
-    root_only: Arc<[Arc<str>]>,
+    nobody: Names,
+    root_only: Names,
 }
 
 struct Compiled {
     caps: Caps,
     /// For sets of capabilities, who granted them.
-    grants: Box<[(Caps, Arc<[Arc<str>]>)]>,
+    grants: Box<[(Caps, Names)]>,
 }
 
 struct Lead {
@@ -161,6 +164,18 @@ impl Acl {
         Caps::NAMED.iter().filter(|(_, c)| caps.intersects(*c)).map(|(n, _)| *n).collect()
     }
 
+    /// True when some rule gives anything at or below `folder` (which ends in `/`), or covers it:
+    /// may the holder know that the mount exists?
+    pub fn touches(&self, folder: &str) -> bool {
+        let gives = |id: usize| self.rules.get(id).is_some_and(|r| !r.caps.is_deny() && r.caps != Caps::NONE);
+        self.root
+            || self.exact.iter().any(|(path, id)| path.starts_with(folder) && gives(*id))
+            || self.leads.iter().any(|l| {
+                let near = l.lead.starts_with(folder) || folder.starts_with(&*l.lead);
+                near && l.candidates.iter().any(|(_, id)| gives(*id))
+            })
+    }
+
     /// The rule that decides for a path. Only that one is looked at: there is no falling through
     /// to a weaker rule that would grant more.
     fn decide(&self, path: &str, list: bool) -> Option<Verdict<'_>> {
@@ -211,7 +226,7 @@ impl Acl {
 }
 
 impl Compiled {
-    fn granting(&self, needed: Caps) -> Option<&Arc<[Arc<str>]>> {
+    fn granting(&self, needed: Caps) -> Option<&Names> {
         self.grants.iter().find(|(caps, _)| caps.contains(needed)).map(|(_, names)| names)
     }
 }
@@ -236,10 +251,10 @@ impl Merged {
 
 /// Equal sets of policy names are stored once: most ACLs have as many as policies.
 #[derive(Default)]
-struct NameSets(HashMap<Vec<Arc<str>>, Arc<[Arc<str>]>>);
+struct NameSets(HashMap<Vec<Arc<str>>, Names>);
 
 impl NameSets {
-    fn share(&mut self, names: Vec<Arc<str>>) -> Arc<[Arc<str>]> {
+    fn share(&mut self, names: Vec<Arc<str>>) -> Names {
         self.0.entry(names).or_insert_with_key(|n| n.as_slice().into()).clone()
     }
 }
