@@ -3,10 +3,14 @@
 //! [`SealedStore`] is what can be known without the keys; [`Store`] exists only while unsealed. Neither names nor
 //! values are readable at rest, and every record that is missing, old or foreign is noticed.
 
+mod anchor;
 mod barrier;
 mod config;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod head;
+pub(crate) mod journal;
 mod keyring;
 pub mod limits;
 mod names;
@@ -20,6 +24,7 @@ pub use barrier::Cipher;
 pub use config::{Backend, JournalConfig, StoreConfig};
 pub use error::{CommitError, Error, ErrorKind, UnsealError};
 pub use keyring::KeyName;
+pub use physical::open_physical;
 pub use seal::{Clock, InitParams, Initialising, SealConfigStatus, SealedStore};
 pub use space::{Partition, Space};
 pub use store::{ChangeSink, Changed, FatalSink, KeyStatus, RekeyProposal, Store, Transaction, Versioned};

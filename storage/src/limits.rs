@@ -57,8 +57,10 @@ pub const VERIFY_BATCH_BYTES: usize = 1024 * 1024;
 pub const ANCHOR_INTERVAL_MS: u64 = 1000;
 /// Largest anchor file.
 pub const MAX_ANCHOR_BYTES: u64 = 4096;
-/// Longest wait for an earlier store of this process to let go of the writer's place, in milliseconds.
-pub const RELEASE_WAIT_MS: u64 = 10_000;
+/// Longest wait for an earlier store of this process to let go of the writer's place.
+pub const RELEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
+/// Records deleted by one transaction of a purge.
+pub const PURGE_BATCH: usize = 64;
 
 // --- physical backends and their journal ---
 

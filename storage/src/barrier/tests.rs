@@ -1,8 +1,9 @@
 use super::record::{FORMAT, Sealing};
 use super::*;
+use crate::fixture::arena;
 use crate::Space;
 use proptest::prelude::*;
-use secmem::{Arena, Key};
+use secmem::Key;
 use uuid::Uuid;
 
 const NONCE: &[u8; 24] = b"ABCDEFGHIJKLMNOPQRSTUVWX";
@@ -57,7 +58,7 @@ fn subject(path: &[u8]) -> Subject<'_> {
 }
 
 fn key() -> Key {
-    Arena::open(None).unwrap().from_slice(&[7; 32]).unwrap()
+    arena().from_slice(&[7; 32]).unwrap()
 }
 
 fn place(cipher: Cipher) -> Place {
@@ -149,7 +150,7 @@ fn opening_into_a_buffer_checks_too() {
 proptest! {
     #[test]
     fn any_value_round_trips(value in prop::collection::vec(any::<u8>(), 0..300), path in ".{0,40}", many in 1usize..5) {
-        let (arena, subject) = (Arena::open(None).unwrap(), subject(path.as_bytes()));
+        let (arena, subject) = (arena(), subject(path.as_bytes()));
         let key = arena.random(32).unwrap();
         for cipher in [Cipher::XAes256Gcm, Cipher::XChaCha20Poly1305] {
             let items = (0..many).map(|i| {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::fixture::arena;
 use proptest::prelude::*;
 
 fn sample(arena: &Arena, terms: usize, devices: &[String]) -> Keyring {
@@ -34,7 +35,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn the_file_round_trips(terms in 0usize..5, devices in prop::collection::vec("[a-z]{1,9}", 0..4)) {
-        let arena = Arena::open(None).unwrap();
+        let arena = arena();
         let ring = sample(&arena, terms, &devices);
         let file = encode(&ring).unwrap();
         prop_assert_eq!(dump(&decode(&arena, &file).unwrap()), dump(&ring));
@@ -47,7 +48,7 @@ proptest! {
 
 #[test]
 fn terms_are_numbered_and_found_by_number() {
-    let arena = Arena::open(None).unwrap();
+    let arena = arena();
     let ring = sample(&arena, 3, &[]);
     assert_eq!(ring.current(Uuid::nil()).unwrap().term, 4);
     assert_eq!(ring.current(Uuid::nil()).unwrap().installed, 2);
@@ -61,7 +62,7 @@ fn terms_are_numbered_and_found_by_number() {
 
 #[test]
 fn wrapped_keys_open_with_their_key_and_store_only() {
-    let arena = Arena::open(None).unwrap();
+    let arena = arena();
     let (store, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let (unseal, root) = (arena.random(32).unwrap(), arena.random(32).unwrap());
     for cipher in [Cipher::XAes256Gcm, Cipher::XChaCha20Poly1305] {
@@ -81,7 +82,7 @@ fn wrapped_keys_open_with_their_key_and_store_only() {
 
 #[test]
 fn bounds_hold() {
-    let arena = Arena::open(None).unwrap();
+    let arena = arena();
     let ring = sample(&arena, 0, &[]);
     for device in [String::new(), "x".repeat(256)] {
         assert!(ring.with_named(&arena, &KeyName::AuditHmac(device), 0).is_err());

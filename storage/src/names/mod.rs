@@ -15,7 +15,7 @@ use crate::physical::{Child, Key as StorageKey};
 use crate::{Error, Space};
 use cache::Cache;
 use secmem::Key;
-use segment::{MAX_NAME_BYTES, SEALED_MIN, Siv};
+use segment::{MAX_NAME_BYTES, Siv};
 
 /// The clear segment below a partition that holds its fence records. Names are never this short.
 const FENCES: &[u8] = b"f";
@@ -156,9 +156,4 @@ fn folder_path(dir: &str) -> Result<&str, Error> {
         check(dir)?;
     }
     Ok(dir)
-}
-
-/// Whether a sealed segment could be a name.
-pub fn is_name(segment: &[u8]) -> bool {
-    segment.len() >= SEALED_MIN
 }

@@ -11,8 +11,6 @@ const LENGTH_BYTES: usize = 2;
 const CLASSES: [usize; 8] = [16, 32, 64, 128, 256, 512, 1024, MAX_SEGMENT - TAG_BYTES];
 /// Longest plaintext segment.
 pub const MAX_NAME_BYTES: usize = MAX_SEGMENT - TAG_BYTES - LENGTH_BYTES;
-/// Shortest sealed segment.
-pub const SEALED_MIN: usize = TAG_BYTES + CLASSES[0];
 
 /// The cipher with its key set up once; to be used on an arena stack.
 pub struct Siv(Aes256Siv);

@@ -1,7 +1,27 @@
-//! The sealed store: what can be known and done without the keys.
-use crate::{Cipher, Error, Store, StoreConfig, UnsealError};
+//! The sealed store: what can be known and done without the keys, and the two ways to get them, init and unseal.
+
+mod config;
+mod init;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod unseal;
+
+pub use config::SealConfig;
+pub use init::{InitParams, Initialising};
+pub use unseal::combine;
+
+use crate::anchor::AnchorFile;
+use crate::limits::RELEASE_WAIT;
+use crate::physical::Physical;
+use crate::{Error, Store, StoreConfig, UnsealError};
+use parking_lot::{Mutex, RwLock};
 use secmem::{Arena, SecretBytes};
+use standing::Standing;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// Unix nanoseconds.
@@ -22,64 +42,145 @@ pub struct SealConfigStatus {
     pub anchor_on_other_device: bool,
 }
 
-/// What `begin_init` makes.
-#[derive(Clone, Copy, Debug)]
-pub struct InitParams {
-    pub shares: u8,
-    pub threshold: u8,
-    pub cipher: Cipher,
+struct Inner {
+    physical: Arc<dyn Physical>,
+    anchor: AnchorFile,
+    arena: Arena,
+    clock: Clock,
+    /// Of the initialised vault; an unsealed store updates it when the shares change.
+    config: Arc<RwLock<Option<SealConfig>>>,
+    standing: Mutex<Standing>,
+    anchor_on_other_device: bool,
+    /// The right to be the only unsealed store.
+    place: Arc<Semaphore>,
 }
 
 /// A store without its keys. Clones share it.
 #[derive(Clone)]
-pub struct SealedStore;
+pub struct SealedStore {
+    inner: Arc<Inner>,
+}
 
-impl SealedStore {
-    pub async fn open(_cfg: StoreConfig, _arena: Arena, _clock: Clock) -> Result<SealedStore, Error> {
-        Err(Error::Sealed)
-    }
-    #[must_use]
-    pub fn status(&self) -> SealConfigStatus {
-        SealConfigStatus {
-            initialized: false,
-            shares: 0,
-            threshold: 0,
-            store_id: Uuid::nil(),
-            backend: "",
-            rollback: None,
-            anchor_on_other_device: false,
-        }
-    }
-    pub async fn begin_init(&self, _p: InitParams) -> Result<Initialising, Error> {
-        Err(Error::Sealed)
-    }
-    #[must_use]
-    pub fn share_known(&self, _share: &[u8]) -> bool {
-        false
-    }
-    pub async fn unseal(
-        &self,
-        _shares: &[SecretBytes],
-        _accept_rollback: bool,
-    ) -> Result<Store, UnsealError> {
-        Err(UnsealError::WrongShares)
+impl std::fmt::Debug for SealedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedStore").field("standing", &*self.inner.standing.lock()).finish_non_exhaustive()
     }
 }
 
-/// A vault being made: usable for its first records, nothing until `finish`.
-pub struct Initialising(Store, Vec<SecretBytes>);
+impl SealedStore {
+    /// Opens the backend and the anchor. Fails when they do not belong together: starting would hide a loss.
+    pub async fn open(cfg: StoreConfig, arena: Arena, clock: Clock) -> Result<SealedStore, Error> {
+        let physical = crate::open_physical(&cfg).await?;
+        let store: Option<PathBuf> = (!cfg.path.as_os_str().is_empty()).then_some(cfg.path);
+        SealedStore::over(physical, store.as_deref(), &cfg.state_dir, arena, clock).await
+    }
 
-impl Initialising {
-    #[must_use]
-    pub fn shares(&self) -> &[SecretBytes] {
-        &self.1
+    /// As [`open`](Self::open), over a backend that is open already. `path`: where it lies, if it is on a disk.
+    pub async fn over(
+        physical: Arc<dyn Physical>,
+        path: Option<&Path>,
+        state_dir: &Path,
+        arena: Arena,
+        clock: Clock,
+    ) -> Result<SealedStore, Error> {
+        let anchor = AnchorFile::in_dir(state_dir);
+        let (standing, config) = standing::examine(&*physical, &anchor).await?;
+        let device = |path: &Path| std::fs::metadata(path).ok().map(|m| m.dev());
+        let anchor_on_other_device = path.is_some_and(|path| device(path) != device(state_dir));
+        let inner = Inner {
+            physical,
+            anchor,
+            arena,
+            clock,
+            config: Arc::new(RwLock::new(config)),
+            standing: Mutex::new(standing),
+            anchor_on_other_device,
+            place: Arc::new(Semaphore::new(1)),
+        };
+        Ok(SealedStore { inner: Arc::new(inner) })
     }
+
     #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.0
+    pub fn status(&self) -> SealConfigStatus {
+        let config = self.inner.config.read();
+        let standing = self.inner.standing.lock();
+        let config = config.as_ref().filter(|_| standing.is_initialised());
+        SealConfigStatus {
+            initialized: standing.is_initialised(),
+            shares: config.map_or(0, |c| c.shares),
+            threshold: config.map_or(0, |c| c.threshold),
+            store_id: config.and_then(|c| c.store_id().ok()).unwrap_or_default(),
+            backend: self.inner.physical.backend(),
+            rollback: standing.rollback().map(str::to_owned),
+            anchor_on_other_device: self.inner.anchor_on_other_device,
+        }
     }
-    /// Marks the vault initialised and seals it; returns the shares.
-    pub async fn finish(self) -> Result<Vec<SecretBytes>, Error> {
-        Ok(self.1)
+
+    /// Makes a new vault, open for its first records. Nothing of it counts before [`Initialising::finish`].
+    pub async fn begin_init(&self, p: InitParams) -> Result<Initialising, Error> {
+        init::begin(self.clone(), p).await
+    }
+
+    /// Whether this is one of the vault's shares; says nothing about the others.
+    #[must_use]
+    pub fn share_known(&self, share: &[u8]) -> bool {
+        self.inner.standing.lock().is_initialised()
+            && self.inner.config.read().as_ref().is_some_and(|config| config.knows(share))
+    }
+
+    /// Opens the vault: checks the head, then every record against it. The shares are the caller's to wipe.
+    ///
+    /// `accept_rollback`: open even an older store or one without its anchor; its epoch is raised then, see
+    /// [`Store::epoch_raised`].
+    pub async fn unseal(&self, shares: &[SecretBytes], accept_rollback: bool) -> Result<Store, UnsealError> {
+        unseal::unseal(&self.inner, shares, accept_rollback).await
+    }
+
+    /// The backend below, for checks and copies while sealed.
+    #[must_use]
+    pub fn physical(&self) -> Arc<dyn Physical> {
+        self.inner.physical.clone()
+    }
+}
+
+impl Inner {
+    /// Waits a little for an earlier store to end; a store that is open refuses.
+    async fn take_place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        match tokio::time::timeout(RELEASE_WAIT, self.place.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(Error::AlreadyOpen),
+        }
+    }
+
+    /// Looks at store and anchor again.
+    async fn examine(&self) -> Result<Standing, Error> {
+        let (standing, config) = standing::examine(&*self.physical, &self.anchor).await?;
+        *self.standing.lock() = standing.clone();
+        *self.config.write() = config;
+        Ok(standing)
+    }
+}
+
+/// Closes a scope of keys unless told to keep it: no way out of init or unseal leaves keys behind.
+struct Keys {
+    scope: Option<Arena>,
+}
+
+impl Keys {
+    fn new(arena: &Arena) -> (Keys, Arena) {
+        let scope = arena.scope();
+        (Keys { scope: Some(scope.clone()) }, scope)
+    }
+
+    fn keep(mut self) {
+        self.scope = None;
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(scope) = self.scope.take() {
+            scope.close();
+        }
     }
 }

@@ -1,16 +1,49 @@
-//! The unsealed store.
+//! The unsealed store: it exists only while the keys do.
+
+pub mod committer;
+mod list;
+mod rekey;
+pub mod request;
+mod riders;
+pub mod shared;
+#[cfg(test)]
+mod tests;
 mod transaction;
-use crate::keyring::KeyName;
-use crate::{Error, Space};
-use secmem::{Key, SecretBytes, Zeroizing};
-use std::sync::Arc;
+
+pub use rekey::RekeyProposal;
 pub use transaction::Transaction;
+
+use crate::anchor::{AnchorFile, Phase};
+use crate::keyring::{KeyName, Keyring};
+use crate::limits::{COMMIT_QUEUE, PURGE_BATCH};
+use crate::names::Names;
+use crate::physical::Physical;
+use crate::seal::SealConfig;
+use crate::{Clock, CommitError, Error, Partition, Space};
+use arc_swap::ArcSwap;
+use committer::Committer;
+use committer::change::Change;
+use committer::state::State;
+use parking_lot::{Mutex, RwLock};
+use request::{Batch, Command, Request, Title, Write};
+use secmem::{Arena, Key, Zeroizing};
+use shared::{Master, Shared};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 /// A value and the sequence of the transaction that wrote it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Versioned {
     pub value: Zeroizing<Vec<u8>>,
     pub rev: u64,
+}
+
+impl std::fmt::Debug for Versioned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Versioned").field("rev", &self.rev).finish_non_exhaustive()
+    }
 }
 
 /// One changed record.
@@ -34,93 +67,261 @@ pub struct KeyStatus {
     pub writes_this_term: u64,
 }
 
-/// New shares, not in force before `commit_rekey`.
-pub struct RekeyProposal(Vec<SecretBytes>);
-impl RekeyProposal {
-    #[must_use]
-    pub fn shares(&self) -> &[SecretBytes] {
-        &self.0
+/// What an unsealed store is made from.
+pub struct Start {
+    pub physical: Arc<dyn Physical>,
+    pub store_id: Uuid,
+    pub scope: Arena,
+    pub keyring: Keyring,
+    pub master: Master,
+    pub config: Arc<RwLock<Option<SealConfig>>>,
+    pub clock: Clock,
+    pub anchor: AnchorFile,
+    pub phase: Phase,
+    pub state: State,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Command>,
+}
+
+/// The unsealed store. Clones share it; when the last one goes, it seals itself.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("id", &self.store_id()).finish_non_exhaustive()
     }
 }
 
-/// The unsealed store. Clones share it.
-#[derive(Clone)]
-pub struct Store;
 impl Store {
-    pub async fn get(&self, _space: Space, _path: &str) -> Result<Option<Versioned>, Error> {
-        Err(Error::Sealed)
+    /// Starts the committer. `place` is the right to be the only writer.
+    pub(crate) fn start(start: Start, place: OwnedSemaphorePermit) -> Result<Store, Error> {
+        let head = &start.state.head;
+        let shared = Shared {
+            offset: head.seq.wrapping_sub(start.physical.seq()),
+            physical: start.physical,
+            store_id: start.store_id,
+            names: Names::new(start.keyring.names.clone(), start.keyring.index.clone()),
+            keyring: ArcSwap::from_pointee(start.keyring),
+            scope: start.scope,
+            master: Mutex::new(start.master),
+            config: start.config,
+            clock: start.clock,
+            progress: Default::default(),
+            sinks: Default::default(),
+            sealed: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
+        };
+        shared.progress.start_at(head.seq);
+        shared.progress.term_writes.store(head.term_writes, Ordering::SeqCst);
+        shared.progress.raised.store(head.raised, Ordering::SeqCst);
+        let shared = Arc::new(shared);
+        let (queue, commands) = mpsc::channel(COMMIT_QUEUE);
+        Committer::start(shared.clone(), start.state, commands, start.anchor, start.phase, place)?;
+        Ok(Store { inner: Arc::new(Inner { shared, queue }) })
     }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    /// Reads a record. What it returns is durable.
+    pub async fn get(&self, space: Space, path: &str) -> Result<Option<Versioned>, Error> {
+        let shared = self.shared();
+        shared.check_open()?;
+        let key = shared.names.record(space, path)?;
+        let read = shared.read(space, &key, path.as_bytes()).await?;
+        Ok(read.map(|(value, rev)| Versioned { value, rev }))
+    }
+
+    /// The names in a folder: sorted, folders ending in `/`, those greater than `after`, at most `limit`.
+    /// `dir` is empty for the root, with or without a trailing slash otherwise.
     pub async fn list(
         &self,
-        _space: Space,
-        _dir: &str,
-        _after: Option<&str>,
-        _limit: usize,
+        space: Space,
+        dir: &str,
+        after: Option<&str>,
+        limit: usize,
     ) -> Result<Vec<String>, Error> {
-        Err(Error::Sealed)
+        self.shared().check_open()?;
+        list::names(self.shared(), space, dir, after, limit).await
     }
+
+    /// A transaction on what is durable now.
     #[must_use]
     pub fn begin(&self) -> Transaction {
-        Transaction
+        Transaction::new(self.clone())
     }
-    pub fn on_change(&self, _f: ChangeSink) {}
-    pub fn on_fatal(&self, _f: FatalSink) {}
-    pub async fn purge(&self, _space: Space, _limit: usize) -> Result<usize, Error> {
-        Err(Error::Sealed)
+
+    /// Calls `f` with the changes of each round before any of them is acknowledged, in order, on the thread that
+    /// writes: it must not block.
+    pub fn on_change(&self, f: ChangeSink) {
+        self.shared().sinks.on_change(f);
     }
+
+    /// Calls `f` once if storage fails so that nothing is acknowledged any more: seal and exit.
+    pub fn on_fatal(&self, f: FatalSink) {
+        self.shared().sinks.on_fatal(f);
+    }
+
+    /// Deletes up to `limit` records of a mount's partition and says how many; 0 when there is none left. Nobody may
+    /// write to the partition meanwhile. No change is told: there are no plaintext paths.
+    pub async fn purge(&self, space: Space, limit: usize) -> Result<usize, Error> {
+        if space.partition == Partition::Core {
+            return Err(Error::Path("the core's partition cannot be purged"));
+        }
+        let prefix = self.shared().names.folder(space, "")?;
+        let mut deleted = 0;
+        while deleted < limit {
+            self.shared().check_open()?;
+            let batch = PURGE_BATCH.min(limit - deleted);
+            let page = self.shared().physical.scan(prefix.as_bytes(), None, batch).await?;
+            if page.is_empty() {
+                break;
+            }
+            deleted += page.len();
+            let write = |key| (key, Write { space, title: Title::Unknown, value: None });
+            let writes = page.into_iter().map(|(key, _)| write(key)).collect();
+            self.submit(Batch { writes, ..Batch::default() }).await.map_err(into_error)?;
+        }
+        Ok(deleted)
+    }
+
+    /// The term in force.
     #[must_use]
     pub fn key_status(&self) -> KeyStatus {
-        KeyStatus { term: 0, installed: 0, writes_this_term: 0 }
+        let keyring = self.shared().keyring.load();
+        let writes_this_term = self.shared().progress.term_writes.load(Ordering::SeqCst);
+        let current = keyring.current(Uuid::nil());
+        let (term, installed) = current.map_or((0, 0), |t| (t.term, t.installed));
+        KeyStatus { term, installed, writes_this_term }
     }
+
+    /// Starts a new term; what is stored stays readable under the old ones.
     pub async fn rotate(&self) -> Result<KeyStatus, Error> {
-        Err(Error::Sealed)
+        self.change(Change::Rotate).await?;
+        Ok(self.key_status())
     }
+
+    /// Replaces the root key: the keyring file is sealed anew, no record is.
     pub async fn rotate_root(&self) -> Result<(), Error> {
-        Err(Error::Sealed)
+        self.change(Change::RotateRoot).await
     }
-    pub fn propose_rekey(&self, _shares: u8, _threshold: u8) -> Result<RekeyProposal, Error> {
-        Err(Error::Sealed)
+
+    /// A key of the keyring file, if it has been made.
+    pub fn key(&self, name: &KeyName) -> Result<Key, Error> {
+        self.shared().check_open()?;
+        let keyring = self.shared().keyring.load();
+        keyring.named.get(name).map(|named| named.key.clone()).ok_or(Error::NoKey("key of this name"))
     }
-    pub async fn commit_rekey(&self, _p: RekeyProposal) -> Result<(), Error> {
-        Err(Error::Sealed)
+
+    /// The same, made and stored first when there is none.
+    pub async fn ensure_key(&self, name: &KeyName) -> Result<Key, Error> {
+        match self.key(name) {
+            Err(Error::NoKey(_)) => {
+                self.change(Change::EnsureKey(name.clone())).await?;
+                self.key(name)
+            }
+            found => found,
+        }
     }
-    #[must_use]
-    pub fn check_shares(&self, _shares: &[SecretBytes]) -> bool {
-        false
-    }
-    pub fn key(&self, _name: &KeyName) -> Result<Key, Error> {
-        Err(Error::Sealed)
-    }
-    pub async fn ensure_key(&self, _name: &KeyName) -> Result<Key, Error> {
-        Err(Error::Sealed)
-    }
-    pub async fn riders(&self) -> Result<Vec<(u64, Zeroizing<Vec<u8>>)>, Error> {
-        Err(Error::Sealed)
-    }
-    pub async fn release_riders(&self, _through: u64) -> Result<(), Error> {
-        Err(Error::Sealed)
-    }
+
     #[must_use]
     pub fn namespace_root(&self) -> Uuid {
         Uuid::nil()
     }
+
     #[must_use]
     pub fn store_id(&self) -> Uuid {
-        Uuid::nil()
+        self.shared().store_id
     }
+
     /// The last sequence whose changes are durable and readable.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        0
+        self.shared().progress.seq()
     }
-    /// The store was opened by accepting a rollback and `settle_epoch` has not been called since: what must not
-    /// go backwards (tokens, leases, used codes) is to be revoked first.
+
+    /// The store was opened by accepting a rollback, and [`settle_epoch`](Self::settle_epoch) has not been called since
+    /// (also over restarts): what must not go backwards (tokens, leases, used codes) is to be revoked first.
     #[must_use]
     pub fn epoch_raised(&self) -> bool {
-        false
+        self.shared().progress.raised.load(Ordering::SeqCst)
     }
+
+    /// What an accepted rollback brought back has been revoked.
     pub async fn settle_epoch(&self) -> Result<(), Error> {
-        Err(Error::Sealed)
+        self.change(Change::Settled).await
     }
-    pub async fn seal(&self) {}
+
+    /// Finishes what is waiting, writes the anchor and wipes every key; later calls say `Sealed`. Returns when done.
+    pub async fn seal(&self) {
+        if let Err(e) = self.end(false).await {
+            tracing::warn!(error = %e, "sealed, but not cleanly");
+        }
+    }
+
+    /// Seals; `initialised`: the anchor is to say so.
+    pub(crate) async fn end(&self, initialised: bool) -> Result<(), Error> {
+        let shared = self.shared();
+        shared.sealed.store(true, Ordering::SeqCst);
+        let (reply, done) = oneshot::channel();
+        let sent = self.inner.queue.send(Command::Seal { initialised, reply }).await;
+        let result = match sent {
+            Ok(()) => done.await.unwrap_or(Err(Error::Sealed)),
+            Err(_) => Err(Error::Sealed),
+        };
+        let mut ended = shared.ended.subscribe();
+        // The sender lives as long as `shared`.
+        let _ = ended.wait_for(|ended| *ended).await;
+        match result {
+            // Somebody else sealed it first: that is what was asked for, unless more was.
+            Err(Error::Sealed) if !initialised => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Sends a transaction to the committer and waits. Dropping the future does not undo it.
+    pub(crate) async fn submit(&self, batch: Batch) -> Result<u64, CommitError> {
+        self.shared().check_open()?;
+        let (reply, done) = oneshot::channel();
+        let request = Request { batch, reply };
+        self.inner.queue.send(Command::Commit(request)).await.map_err(|_| CommitError::Sealed)?;
+        done.await
+            .unwrap_or_else(|_| Err(CommitError::Failed(Error::Failed("the committer has ended".into()))))
+    }
+
+    pub(crate) async fn change(&self, change: Change) -> Result<(), Error> {
+        self.shared().check_open()?;
+        self.ask(|reply| Command::Change(change, reply)).await
+    }
+
+    /// Writes the anchor now.
+    pub(crate) async fn anchor(&self) -> Result<(), Error> {
+        self.ask(Command::Anchor).await
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Command,
+    ) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        self.inner.queue.send(command(reply)).await.map_err(|_| Error::Sealed)?;
+        done.await.unwrap_or_else(|_| Err(Error::Failed("the committer has ended".into())))
+    }
+}
+
+fn into_error(e: CommitError) -> Error {
+    match e {
+        CommitError::Sealed => Error::Sealed,
+        CommitError::Full => Error::Physical(crate::physical::Error::Full),
+        CommitError::TooLarge => Error::TooLarge("transaction"),
+        CommitError::Conflict => Error::Failed("a deletion met a conflict".into()),
+        CommitError::Failed(e) => e,
+    }
 }

@@ -1,0 +1,215 @@
+//! The anchor: a small file outside the store that says how far the store must be.
+//!
+//! It is never ahead of the store: it is written after a round is durable, to a temporary file that is synced, renamed
+//! into place, and the directory synced. A store older than its anchor is a rollback; an anchor without its store is a
+//! loss that must not look like a new vault.
+
+use crate::Error;
+use crate::head::ClearHead;
+use crate::head::mac::{MAC_BYTES, Use, mac};
+use crate::limits::MAX_ANCHOR_BYTES;
+use secmem::{Key, ct};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+#[cfg(test)]
+mod tests;
+
+const VERSION: u32 = 1;
+
+/// How far the making of the vault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Begun; the shares have not been handed out, so whatever is there may be made again.
+    Initialising,
+    Initialised,
+}
+
+/// What the file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    pub phase: Phase,
+    pub store_id: Uuid,
+    pub epoch: u64,
+    pub seq: u64,
+    /// SHA-256 of the head as stored at that sequence.
+    pub head: [u8; 32],
+    /// HMAC by the index key over all of it; zero before there is a key.
+    pub mac: [u8; MAC_BYTES],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    phase: Phase,
+    store_id: String,
+    epoch: u64,
+    seq: u64,
+    head: String,
+    mac: String,
+}
+
+impl Anchor {
+    /// For a vault whose first key is not made yet.
+    pub fn begun(store_id: Uuid) -> Anchor {
+        let (head, mac) = ([0; 32], [0; MAC_BYTES]);
+        Anchor { phase: Phase::Initialising, store_id, epoch: 0, seq: 0, head, mac }
+    }
+
+    pub fn of(
+        phase: Phase,
+        store_id: Uuid,
+        epoch: u64,
+        seq: u64,
+        head: [u8; 32],
+        index_key: &Key,
+    ) -> Result<Anchor, Error> {
+        let mut anchor = Anchor { phase, store_id, epoch, seq, head, mac: [0; MAC_BYTES] };
+        anchor.mac = anchor.computed(index_key)?;
+        Ok(anchor)
+    }
+
+    fn computed(&self, index_key: &Key) -> Result<[u8; MAC_BYTES], Error> {
+        let phase = [u8::from(self.phase == Phase::Initialised)];
+        let (epoch, seq) = (self.epoch.to_be_bytes(), self.seq.to_be_bytes());
+        let parts: [&[u8]; 5] = [&phase, self.store_id.as_bytes(), &epoch, &seq, &self.head];
+        index_key.attempt(|key| mac(key, Use::Anchor, &parts))?
+    }
+
+    /// Whether the holder of the index key wrote it.
+    pub fn is_genuine(&self, index_key: &Key) -> Result<bool, Error> {
+        Ok(ct::eq(&self.computed(index_key)?, &self.mac))
+    }
+
+    /// Why a store with this head is not the one that was anchored or a later one; `None` when it is.
+    pub fn rollback(&self, head: &ClearHead) -> Option<String> {
+        let (stored, anchored) = ((head.epoch, head.seq), (self.epoch, self.seq));
+        if stored < anchored {
+            return Some(format!(
+                "the store is older than its anchor (epoch {}, sequence {}; anchored at epoch {}, sequence {})",
+                head.epoch, head.seq, self.epoch, self.seq
+            ));
+        }
+        if stored == anchored && head.digest != self.head {
+            return Some(format!("the store differs from its anchor at sequence {}", head.seq));
+        }
+        None
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let stored = Stored {
+            version: VERSION,
+            phase: self.phase,
+            store_id: self.store_id.to_string(),
+            epoch: self.epoch,
+            seq: self.seq,
+            head: hex(&self.head),
+            mac: hex(&self.mac),
+        };
+        let mut out = serde_json::to_vec(&stored)?;
+        out.push(b'\n');
+        Ok(out)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Anchor> {
+        let stored: Stored = serde_json::from_slice(bytes).ok()?;
+        if stored.version != VERSION {
+            return None;
+        }
+        Some(Anchor {
+            phase: stored.phase,
+            store_id: Uuid::parse_str(&stored.store_id).ok()?,
+            epoch: stored.epoch,
+            seq: stored.seq,
+            head: unhex(&stored.head)?,
+            mac: unhex(&stored.mac)?,
+        })
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+/// The inverse of [`hex`], of exactly `N` bytes.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut out = [0; N];
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(out)
+}
+
+/// What was found where the anchor should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// Something that is no anchor: a cut or foreign file.
+    Damaged,
+    Anchor(Anchor),
+}
+
+/// The anchor file of a state directory.
+#[derive(Clone, Debug)]
+pub struct AnchorFile {
+    dir: PathBuf,
+}
+
+impl AnchorFile {
+    pub fn in_dir(dir: &Path) -> AnchorFile {
+        AnchorFile { dir: dir.to_owned() }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.join("anchor")
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Anchor { path: self.path().display().to_string(), source }
+    }
+
+    pub fn read(&self) -> Result<Found, Error> {
+        let mut bytes = Vec::new();
+        let file = match File::open(self.path()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            opened => opened.map_err(|e| self.error(e))?,
+        };
+        file.take(MAX_ANCHOR_BYTES).read_to_end(&mut bytes).map_err(|e| self.error(e))?;
+        Ok(Anchor::decode(&bytes).map_or(Found::Damaged, Found::Anchor))
+    }
+
+    /// Replaces the file; on return the new one survives a power cut.
+    pub fn write(&self, anchor: &Anchor) -> Result<(), Error> {
+        self.try_write(anchor).map_err(|e| self.error(e))
+    }
+
+    fn try_write(&self, anchor: &Anchor) -> io::Result<()> {
+        let bytes = anchor.encode().map_err(io::Error::other)?;
+        let temporary = self.dir.join("anchor.new");
+        match fs::remove_file(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        // A new file of our own: never through a link, never one that others may read.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, self.path())?;
+        File::open(&self.dir)?.sync_all()
+    }
+}

@@ -1,0 +1,167 @@
+//! Unseal: shares, unseal key, root key, keyring, head, every record, in this order; any failure leaves nothing behind.
+
+use super::{Inner, Keys, SealConfig};
+use crate::anchor::{Found, Phase};
+use crate::barrier::{KEY_BYTES, Label, Subject};
+use crate::head::verify::Verify;
+use crate::head::{ClearHead, Head, PartitionId, boot, digest, split};
+use crate::keyring::{self, Keyring, unwrap_root};
+use crate::physical::{Key as StorageKey, Physical};
+use crate::store::committer::change::Change;
+use crate::store::committer::state::{Boot, Part, State};
+use crate::store::shared::{Master, open_with};
+use crate::store::{Start, Store};
+use crate::{Error, Space, UnsealError, shamir};
+use secmem::{Arena, SecretBytes};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+pub async fn unseal(
+    inner: &Inner,
+    shares: &[SecretBytes],
+    accept_rollback: bool,
+) -> Result<Store, UnsealError> {
+    let place = inner.take_place().await?;
+    let standing = inner.examine().await?;
+    if !standing.is_initialised() {
+        return Err(Error::NotInitialised.into());
+    }
+    let boot = read_boot(&*inner.physical).await?;
+    let config = SealConfig::decode(&boot.config)?;
+    let store_id = config.store_id()?;
+    let (keys, scope) = Keys::new(&inner.arena);
+    let master = open_master(&scope, &config, &boot, shares)?.ok_or(UnsealError::WrongShares)?;
+    let keyring = open_keyring(&scope, store_id, &master, &boot)?;
+    let (head, digest) = open_head(&*inner.physical, store_id, &keyring, &boot).await?;
+
+    let anchor = inner.anchor.read()?;
+    let mut rollback = standing.rollback().map(str::to_owned);
+    if let Found::Anchor(anchor) = &anchor
+        && !anchor.is_genuine(&keyring.index)?
+    {
+        rollback.get_or_insert_with(|| "the anchor was not written by this vault".into());
+    }
+    if let Some(why) = rollback.as_ref().filter(|_| !accept_rollback) {
+        return Err(Error::Rollback(why.clone()).into());
+    }
+    let epoch = rollback.map(|_| {
+        let anchored = if let Found::Anchor(anchor) = &anchor { anchor.epoch } else { 0 };
+        anchored.max(head.epoch).saturating_add(1)
+    });
+
+    let partitions = verify(inner.physical.clone(), store_id, keyring.clone(), head.clone()).await?;
+    keys.keep();
+    let start = Start {
+        physical: inner.physical.clone(),
+        store_id,
+        scope,
+        keyring,
+        master,
+        config: inner.config.clone(),
+        clock: inner.clock.clone(),
+        anchor: inner.anchor.clone(),
+        phase: Phase::Initialised,
+        state: State { head, digest, partitions, boot },
+    };
+    let store = Store::start(start, place)?;
+    // From the first unseal on nothing may take this store for half-made, and it must be able to write its anchor.
+    let opened = match store.change(Change::Opened { epoch }).await {
+        Ok(()) => store.anchor().await,
+        Err(e) => Err(e),
+    };
+    if let Err(e) = opened {
+        store.seal().await;
+        return Err(e.into());
+    }
+    *inner.standing.lock() = super::Standing::Sealed { rollback: None };
+    Ok(store)
+}
+
+async fn read_boot(physical: &dyn Physical) -> Result<Boot, Error> {
+    let read = async |key: StorageKey, what: &str| match physical.get(&key).await? {
+        Some(record) => Ok(record.value),
+        None => Err(Error::Integrity(format!("{what} is missing"))),
+    };
+    Ok(Boot {
+        config: read(boot::config(), "the seal configuration").await?,
+        root: read(boot::root(), "the wrapped root key").await?,
+        keyring: read(boot::keyring(), "the keyring file").await?,
+    })
+}
+
+/// The unseal key straight into the arena, and the root key by it; `None` when the shares are not this vault's.
+fn open_master(
+    scope: &Arena,
+    config: &SealConfig,
+    boot: &Boot,
+    shares: &[SecretBytes],
+) -> Result<Option<Master>, Error> {
+    if shares.len() < usize::from(config.threshold) {
+        return Ok(None);
+    }
+    let Some(unseal) = combine(scope, shares)? else { return Ok(None) };
+    let root = unwrap_root(config.store_id()?, &unseal, &boot.root)?;
+    Ok(root.map(|root| Master { unseal, root }))
+}
+
+/// The secret of these shares; `None` when they do not fit together. Nothing says yet that it is the right one.
+pub fn combine(scope: &Arena, shares: &[SecretBytes]) -> Result<Option<secmem::Key>, Error> {
+    let mut combined = Ok(());
+    let key = scope.insert(KEY_BYTES, |key| combined = shamir::combine(shares, key))?;
+    Ok(combined.is_ok().then_some(key))
+}
+
+fn open_keyring(scope: &Arena, store_id: Uuid, master: &Master, boot: &Boot) -> Result<Keyring, Error> {
+    let plain = keyring::open_file(store_id, &master.root, boot.keyring.clone())?;
+    let plain = plain.ok_or_else(|| Error::Integrity("the keyring file is not what was written".into()))?;
+    keyring::decode(scope, &plain)
+}
+
+/// The head and the digest of its stored form, checked against the boot records.
+async fn open_head(
+    physical: &dyn Physical,
+    store_id: Uuid,
+    keyring: &Keyring,
+    boot: &Boot,
+) -> Result<(Head, [u8; 32]), Error> {
+    let wrong = || Error::Integrity("the head is not what was written".into());
+    let stored = physical.get(&boot::head()).await?.ok_or_else(wrong)?.value;
+    let seq = ClearHead::read(&stored).ok_or_else(wrong)?.seq;
+    let digest = digest(&[&stored]);
+    let (clear, record) = split(&stored).ok_or_else(wrong)?;
+    let subject = Subject { store: store_id, label: Label::Head, space: Space::core(), path: clear };
+    let (plain, _) = open_with(keyring, &subject, record.to_vec()).map_err(|e| match e {
+        Error::Integrity(_) => wrong(),
+        e => e,
+    })?;
+    let head = Head::from_parts(clear, &plain).filter(|head| head.seq == seq).ok_or_else(wrong)?;
+    if head.boot != boot.digest() {
+        return Err(Error::Integrity(
+            "the seal configuration or a wrapped key is not what was written".into(),
+        ));
+    }
+    Ok((head, digest))
+}
+
+/// Reads and checks the whole store on a thread of its own.
+async fn verify(
+    physical: Arc<dyn Physical>,
+    store_id: Uuid,
+    keyring: Keyring,
+    head: Head,
+) -> Result<HashMap<PartitionId, Part>, Error> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().map_err(|e| Error::Worker(e.to_string()))?;
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        let verify = Verify { physical: &*physical, store_id, keyring: &keyring, head: &head };
+        let _ = done.send(runtime.block_on(verify.run()));
+    };
+    std::thread::Builder::new()
+        .name("storage-verify".into())
+        .spawn(run)
+        .map_err(|e| Error::Worker(e.to_string()))?;
+    result.await.map_err(|_| Error::Worker("the check of the store ended early".into()))?
+}

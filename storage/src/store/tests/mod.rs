@@ -1,0 +1,5 @@
+mod commit;
+mod crash;
+mod keys;
+mod list;
+mod model;
