@@ -71,11 +71,17 @@ pub const LAST_USE_GRACE: std::time::Duration = std::time::Duration::from_secs(3
 /// minute that it has finished with. Longer than any request may take.
 pub const SWEEP_LAG: std::time::Duration = std::time::Duration::from_secs(120);
 /// Transactions one sweep may commit before it hands back.
-pub const SWEEP_TXNS: usize = 64;
+pub const SWEEP_TXNS: usize = 1024;
 /// Minutes one sweep may look at before it hands back.
 pub const SWEEP_MINUTES: u64 = 5_000;
-/// Tokens removed by one transaction of the sweeper: nine operations each at most.
-pub const SWEEP_TOKENS: usize = 10;
+/// Names the sweeper lists at once: listing costs as much as the folder is large, however few
+/// names are asked for.
+pub const SWEEP_PAGE: usize = 10_000;
+/// A job that can do nothing yet (children that were set free still live, a record is damaged)
+/// is looked at again after this long.
+pub const JOB_DELAY: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Tokens removed by one transaction of the sweeper: seven operations each at most.
+pub const SWEEP_TOKENS: usize = 12;
 /// Jobs one sweep may look at before it hands back.
 pub const SWEEP_JOBS: usize = 256;
 /// Cubbyhole records removed by one transaction of the sweeper.

@@ -6,8 +6,9 @@ use super::record::{
     GENERATION, IDS, PURGE, StoredGeneration, StoredId, StoredPurge, decode, delete, id_path, read, space,
     write,
 };
+use super::sweep::{Budget, SweepReport};
 use crate::fault;
-use crate::limits::{MAX_TXN_ATTEMPTS, SWEEP_TOKENS};
+use crate::limits::{MAX_TXN_ATTEMPTS, SWEEP_PAGE, SWEEP_TOKENS};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use storage::{CommitError, Transaction};
@@ -53,10 +54,10 @@ impl TokenStore {
 
     /// The living generation, from memory when it is known.
     pub(super) async fn generation(&self) -> Result<u64> {
-        let known = self.0.generation.0.load_full();
-        if let Some(n) = *known {
+        if let Some(n) = **self.0.generation.0.load() {
             return Ok(n);
         }
+        let known = self.0.generation.0.load_full();
         let found = self.0.store.get(space(), GENERATION).await.map_err(fault::storage)?;
         let n = match found {
             Some(v) => decode::<StoredGeneration>(&v.value)?.generation,
@@ -72,25 +73,55 @@ impl TokenStore {
         Ok(read::<StoredGeneration>(txn, GENERATION).await?.map_or(0, |g| g.generation))
     }
 
-    /// Stages the removal of some tokens of earlier generations. `None` when there is nothing
-    /// (left) to do.
-    pub(super) async fn purge_step(&self, txn: &mut Transaction) -> Result<Option<usize>> {
-        let Some(purge) = read::<StoredPurge>(txn, PURGE).await? else { return Ok(None) };
-        let names =
-            txn.list(space(), IDS, purge.after.as_deref(), SWEEP_TOKENS).await.map_err(fault::storage)?;
-        let Some(last) = names.last().cloned() else {
-            delete(txn, PURGE)?;
-            return Ok(Some(0));
+    /// Removes tokens of earlier generations until there are none or the budget is spent.
+    pub(super) async fn sweep_generations(
+        &self,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<()> {
+        let Some(found) = self.0.store.get(space(), PURGE).await.map_err(fault::storage)? else {
+            return Ok(());
         };
+        let purge = decode::<StoredPurge>(&found.value)?;
+        let mut after = purge.after;
+        while budget.left() {
+            let page = self
+                .0
+                .store
+                .list(space(), IDS, after.as_deref(), SWEEP_PAGE)
+                .await
+                .map_err(fault::storage)?;
+            if page.is_empty() {
+                let mut txn = self.0.store.begin();
+                delete(&mut txn, PURGE)?;
+                self.commit_step(txn, budget).await?;
+                return Ok(());
+            }
+            for names in page.chunks(SWEEP_TOKENS) {
+                while budget.left() {
+                    let mut txn = self.0.store.begin();
+                    let removed = self.purge(&mut txn, names, purge.generation).await?;
+                    write(&mut txn, PURGE, &StoredPurge::new(purge.generation, names.last().cloned()))?;
+                    if self.commit_step(txn, budget).await? {
+                        report.removed += removed;
+                        break;
+                    }
+                }
+            }
+            after = page.last().cloned();
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, txn: &mut Transaction, names: &[String], generation: u64) -> Result<usize> {
         let mut removed = 0;
         for hash in names.iter().filter_map(|n| TokenHash::from_hex(n)) {
             let record = read::<StoredId>(txn, &id_path(hash)).await?;
-            if record.and_then(|r| r.token).is_some_and(|t| t.generation < purge.generation) {
+            if record.and_then(|r| r.token).is_some_and(|t| t.generation < generation) {
                 self.remove_leaving_job(txn, hash).await?;
                 removed += 1;
             }
         }
-        write(txn, PURGE, &StoredPurge::new(purge.generation, Some(last)))?;
-        Ok(Some(removed))
+        Ok(removed)
     }
 }

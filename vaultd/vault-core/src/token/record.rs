@@ -87,7 +87,8 @@ pub(super) struct StoredId {
     v: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<StoredToken>,
-    /// The token was revoked and its children were set free; kept until the last of them is gone.
+    /// The token was revoked and its children were set free; a job removes this after the last
+    /// of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
 }
@@ -192,6 +193,10 @@ impl StoredJob {
     /// The token is gone; remove what hung on it.
     pub(super) fn clean(cubbyhole: String) -> Self {
         StoredJob { v: VERSION, not_before: Timestamp::ZERO, cubbyhole: Some(cubbyhole) }
+    }
+    /// The same, looked at again at `not_before`.
+    pub(super) fn later(self, not_before: Timestamp) -> Self {
+        StoredJob { not_before, ..self }
     }
     /// Revoke the token at `not_before` unless it has been by then.
     pub(super) fn revoke(not_before: Timestamp) -> Self {

@@ -3,8 +3,8 @@
 use super::TokenStore;
 use super::id::TokenHash;
 use super::record::{
-    StoredId, StoredJob, StoredLease, StoredToken, accessor_path, child_path, children_dir, delete,
-    expiry_path, id_path, job_path, lease_path, read, space, uses_path, write,
+    StoredId, StoredJob, StoredLease, StoredToken, accessor_path, child_path, delete, expiry_path, id_path,
+    job_path, lease_path, read, uses_path, write,
 };
 use crate::fault;
 use crate::limits::MAX_TXN_ATTEMPTS;
@@ -83,23 +83,7 @@ impl TokenStore {
             let parent =
                 TokenHash::from_hex(parent).ok_or_else(|| Error::internal("token record names no parent"))?;
             delete(txn, &child_path(parent, hash))?;
-            self.drop_released(txn, parent).await?;
         }
         Ok(Some(token))
-    }
-
-    /// Removes the mark of a revoked token that set its children free, after the last of them.
-    pub(super) async fn drop_released(&self, txn: &mut Transaction, parent: TokenHash) -> Result<()> {
-        match read::<StoredId>(txn, &id_path(parent)).await? {
-            Some(record) if record.released => {}
-            _ => return Ok(()),
-        }
-        let dir = children_dir(parent);
-        // Two children that end at once must not each take the other for the last one.
-        txn.fence(space(), &dir).await.map_err(fault::storage)?;
-        if txn.list(space(), &dir, None, 1).await.map_err(fault::storage)?.is_empty() {
-            delete(txn, &id_path(parent))?;
-        }
-        Ok(())
     }
 }

@@ -5,14 +5,15 @@
 
 use super::TokenStore;
 use super::id::TokenHash;
-use super::jobs::Step;
 use super::record::{
     CURSOR, JOBS, StoredCursor, StoredLease, delete, expiry_dir, expiry_path, lease_path, link, minute_of,
     read, space, write,
 };
 use super::revoke::Children;
 use crate::fault;
-use crate::limits::{MAX_TXN_ATTEMPTS, SWEEP_JOBS, SWEEP_LAG, SWEEP_MINUTES, SWEEP_TOKENS, SWEEP_TXNS};
+use crate::limits::{
+    MAX_TXN_ATTEMPTS, SWEEP_JOBS, SWEEP_LAG, SWEEP_MINUTES, SWEEP_PAGE, SWEEP_TOKENS, SWEEP_TXNS,
+};
 use storage::{CommitError, Transaction};
 use vault_logical::{ErrorKind, Result, Timestamp};
 
@@ -39,17 +40,12 @@ pub(super) struct Position {
     after: Option<String>,
 }
 
-struct Budget(usize);
+/// Transactions that one sweep may still commit.
+pub(super) struct Budget(usize);
 
 impl Budget {
-    fn take(&mut self) -> bool {
-        match self.0.checked_sub(1) {
-            Some(left) => {
-                self.0 = left;
-                true
-            }
-            None => false,
-        }
+    pub(super) fn left(&self) -> bool {
+        self.0 > 0
     }
 }
 
@@ -60,13 +56,18 @@ impl TokenStore {
     /// # Errors
     /// Storage's own. What was committed stays done.
     pub async fn sweep(&self, now: Timestamp) -> Result<SweepReport> {
+        self.sweep_within(now, SWEEP_TXNS).await
+    }
+
+    /// [`TokenStore::sweep`] with at most this many transactions.
+    pub(super) async fn sweep_within(&self, now: Timestamp, transactions: usize) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         let Ok(mut position) = self.0.sweeping.try_lock() else { return Ok(report) };
-        let mut budget = Budget(SWEEP_TXNS);
+        let mut budget = Budget(transactions);
         self.sweep_expired(now, &mut budget, &mut report).await?;
         self.sweep_generations(&mut budget, &mut report).await?;
         self.sweep_jobs(now, &mut position, &mut budget, &mut report).await?;
-        report.more |= budget.0 == 0;
+        report.more |= !budget.left();
         Ok(report)
     }
 
@@ -86,36 +87,45 @@ impl TokenStore {
         };
         // A clock that was set back: minutes that were done may get tokens again.
         let mut minute = start.min(horizon + 1);
-        let mut after: Option<String> = None;
-        let mut looked = 0;
-        while minute <= horizon {
-            if looked == SWEEP_MINUTES || budget.0 == 0 {
-                report.more = true;
-                break;
-            }
-            let dir = expiry_dir(minute);
-            let names = self
-                .0
-                .store
-                .list(space(), &dir, after.as_deref(), SWEEP_TOKENS)
-                .await
-                .map_err(fault::storage)?;
-            let Some(last) = names.last() else {
+        let end = horizon.min(minute.saturating_add(SWEEP_MINUTES));
+        while minute <= end && budget.left() {
+            if self.sweep_minute(minute, now, budget, report).await? {
                 minute += 1;
-                looked += 1;
-                after = None;
-                if looked.is_multiple_of(64) {
-                    tokio::task::yield_now().await;
-                }
-                continue;
-            };
-            after = Some(last.clone());
-            self.expire_all(minute, &names, now, budget, report).await?;
+            }
+            if minute.is_multiple_of(64) {
+                tokio::task::yield_now().await;
+            }
         }
+        report.more |= minute <= horizon;
         if stored != Some(minute) {
             self.save_cursor(minute).await?;
         }
         Ok(())
+    }
+
+    /// Goes through the tokens of one minute; false when the budget ran out.
+    async fn sweep_minute(
+        &self,
+        minute: u64,
+        now: Timestamp,
+        budget: &mut Budget,
+        report: &mut SweepReport,
+    ) -> Result<bool> {
+        let mut after: Option<String> = None;
+        loop {
+            let dir = expiry_dir(minute);
+            let store = &self.0.store;
+            let page =
+                store.list(space(), &dir, after.as_deref(), SWEEP_PAGE).await.map_err(fault::storage)?;
+            let Some(last) = page.last() else { return Ok(true) };
+            after = Some(last.clone());
+            for names in page.chunks(SWEEP_TOKENS) {
+                if !budget.left() {
+                    return Ok(false);
+                }
+                self.expire_all(minute, names, now, budget, report).await?;
+            }
+        }
     }
 
     /// Expires a batch; when a record in it cannot be understood, one by one past it.
@@ -152,7 +162,6 @@ impl TokenStore {
         report: &mut SweepReport,
     ) -> Result<()> {
         for _ in 0..MAX_TXN_ATTEMPTS {
-            budget.take();
             let mut txn = self.0.store.begin();
             let (mut expired, mut moved) = (0, 0);
             for name in names {
@@ -162,14 +171,10 @@ impl TokenStore {
                     Found::Gone => {}
                 }
             }
-            match txn.commit().await {
-                Ok(_) => {
-                    report.expired += expired;
-                    report.moved += moved;
-                    return Ok(());
-                }
-                Err(CommitError::Conflict) => {}
-                Err(e) => return Err(fault::commit(e)),
+            if self.commit_step(txn, budget).await? {
+                report.expired += expired;
+                report.moved += moved;
+                return Ok(());
             }
         }
         Err(fault::commit(CommitError::Conflict))
@@ -224,7 +229,7 @@ impl TokenStore {
         let last_page = page.len() < SWEEP_JOBS;
         let before = (report.removed, report.jobs);
         for name in page {
-            if budget.0 == 0 {
+            if !budget.left() {
                 return Ok(());
             }
             match TokenHash::from_hex(&name) {
@@ -241,51 +246,14 @@ impl TokenStore {
         Ok(())
     }
 
-    async fn run_job(
-        &self,
-        hash: TokenHash,
-        now: Timestamp,
-        budget: &mut Budget,
-        report: &mut SweepReport,
-    ) -> Result<()> {
-        while budget.take() {
-            let mut txn = self.0.store.begin();
-            let step = match self.job_step(&mut txn, hash, now).await {
-                Err(e) if e.kind() == ErrorKind::Internal => {
-                    report.failed += 1;
-                    tracing::error!("a revoked token cannot be cleaned up: a record of it is damaged");
-                    return Ok(());
-                }
-                step => step?,
-            };
-            match txn.commit().await {
-                Ok(_) => {}
-                Err(CommitError::Conflict) => continue,
-                Err(e) => return Err(fault::commit(e)),
-            }
-            match step {
-                Step::More(n) => report.removed += n,
-                Step::Done => {
-                    report.jobs += 1;
-                    return Ok(());
-                }
-                Step::Later => return Ok(()),
-            }
+    /// Commits a step; false on a conflict, after which it is to be staged anew.
+    pub(super) async fn commit_step(&self, txn: Transaction, budget: &mut Budget) -> Result<bool> {
+        budget.0 = budget.0.saturating_sub(1);
+        match txn.commit().await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(e) => Err(fault::commit(e)),
         }
-        Ok(())
-    }
-
-    async fn sweep_generations(&self, budget: &mut Budget, report: &mut SweepReport) -> Result<()> {
-        while budget.take() {
-            let mut txn = self.0.store.begin();
-            let Some(removed) = self.purge_step(&mut txn).await? else { return Ok(()) };
-            match txn.commit().await {
-                Ok(_) => report.removed += removed,
-                Err(CommitError::Conflict) => {}
-                Err(e) => return Err(fault::commit(e)),
-            }
-        }
-        Ok(())
     }
 
     async fn cursor(&self) -> Result<Option<u64>> {

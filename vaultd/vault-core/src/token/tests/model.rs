@@ -117,6 +117,8 @@ async fn run(script: Vec<Step>) {
     // When all have expired and the sweeper has been, nothing is left.
     b.clock.advance(Duration::from_secs(1000));
     b.sweep().await;
+    b.clock.advance(crate::limits::JOB_DELAY);
+    b.sweep().await;
     assert_eq!(b.records().await, empty);
 }
 

@@ -28,6 +28,31 @@ async fn of_200_parallel_calls_exactly_as_many_succeed_as_there_are_uses() {
     }
 }
 
+/// Two token stores that share no lock, as on two nodes: the transaction alone must hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_nodes_take_no_use_twice() {
+    let b = Bench::new().await;
+    let token = limited(&b, 20).await;
+    let mut calls = Vec::new();
+    for tokens in [b.tokens.clone(), b.restarted()] {
+        let entry = tokens.lookup(token.expose_secret()).await.unwrap().unwrap();
+        for _ in 0..50 {
+            let (tokens, entry) = (tokens.clone(), entry.clone());
+            calls.push(tokio::spawn(async move { tokens.charge_use(&entry).await.ok() }));
+        }
+    }
+    let mut left = Vec::new();
+    for c in calls {
+        match c.await.unwrap() {
+            Some(UseOutcome::Left(n)) => left.push(n),
+            Some(UseOutcome::Last) => left.push(0),
+            _ => {}
+        }
+    }
+    left.sort_unstable();
+    assert_eq!(left, (0..20).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_use_is_durable_before_the_request_runs() {
     let b = Bench::new().await;
