@@ -41,3 +41,39 @@ pub const TOTP_FREE_FAILURES: u32 = 5;
 pub const TOTP_FIRST_LOCK: std::time::Duration = std::time::Duration::from_secs(30);
 /// Longest lock. One guess in this time, at three valid codes of a million, is 0.7 % a year.
 pub const TOTP_LONGEST_LOCK: std::time::Duration = std::time::Duration::from_secs(4 * 3600);
+
+/// Longest JWT, in bytes.
+pub const JWT_MAX_BYTES: usize = 8 * 1024;
+/// Deepest nesting of a JWT's claims.
+pub const JWT_MAX_DEPTH: usize = 16;
+/// Longest `kid`, in bytes.
+pub const JWT_MAX_KID_BYTES: usize = 256;
+/// Longest value of the user claim, in bytes.
+pub const JWT_MAX_ALIAS_BYTES: usize = 512;
+/// Most groups taken from a token.
+pub const JWT_MAX_GROUPS: usize = 256;
+/// Clock skew allowed by default, in seconds, as in Vault.
+pub const JWT_DEFAULT_LEEWAY: u64 = 60;
+/// Most clock skew a role may allow, in seconds.
+pub const JWT_MAX_LEEWAY: u64 = 60;
+/// Most static public keys of a mount, and most values of one list of a role.
+pub const JWT_MAX_LIST: usize = 64;
+/// Largest PEM text, in bytes.
+pub const JWT_MAX_PEM_BYTES: usize = 64 * 1024;
+/// Smallest and largest RSA modulus, in bits.
+pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Largest key set fetched, in bytes.
+pub const JWKS_MAX_BYTES: usize = 256 * 1024;
+/// Most keys of a fetched set.
+pub const JWKS_MAX_KEYS: usize = 64;
+/// Shortest time between two fetches, whatever came of the first.
+pub const JWKS_MIN_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);
+/// Age at which a set is fetched again although it knows the key.
+pub const JWKS_FRESH: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+/// Age beyond which a set that cannot be fetched again is no longer used.
+pub const JWKS_MAX_STALE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// Longest wait for a fetch.
+pub const JWKS_FETCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Most requests that wait for one fetch; others are answered from what is known.
+pub const JWKS_MAX_WAITERS: usize = 64;

@@ -249,6 +249,9 @@ impl Bench {
     /// A whole request in the core's order. Writes of an answer of 400 or above are dropped, a
     /// charge's never.
     pub(crate) async fn serve(&self, mut request: Request) -> Result<Response> {
+        if self.engine.cold() {
+            self.inspect(async |e, cx| e.load(cx).await).await?;
+        }
         self.engine.prepare(&request).await?;
         if request.operation == Operation::Update {
             let mut view = MemView::new(&self.store);
@@ -265,7 +268,12 @@ impl Bench {
             let mut view = MemView::new(&self.store);
             let answer =
                 self.with(&mut view, async |e, cx| e.handle(cx, &request, charge.as_ref()).await).await?;
-            if answer.not_found || view.commit() {
+            if answer.not_found {
+                return Ok(answer);
+            }
+            let changed: Vec<String> = view.writes.keys().cloned().collect();
+            if view.commit() {
+                changed.iter().for_each(|path| self.engine.invalidate(path));
                 return Ok(answer);
             }
         }

@@ -1,0 +1,291 @@
+//! `jwt`: logins by signed tokens of an outside issuer.
+//!
+//! <https://developer.hashicorp.com/vault/api-docs/auth/jwt>, rules of RFC 8725.
+//!
+//! Records: `config`, `role/<name>`. The caller is told only that a token was refused; why is in
+//! the operational log.
+
+mod claims;
+mod config;
+mod der;
+mod jwks;
+mod keys;
+mod role;
+mod strict;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use crate::params;
+use async_trait::async_trait;
+use config::Config;
+use jwks::Jwks;
+use keys::{KeySet, Verdict};
+use parking_lot::RwLock;
+use role::Role;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use token::{Refused, Unverified};
+use vault_logical::{
+    Auth, AuthMethod, Charge, Context, Descriptor, Egress, Engine, EngineKind, Error, ErrorKind, Factory,
+    Operation, PathHelp, Request, Response, Result, field,
+};
+
+pub(crate) const FACTORY: Factory = Factory {
+    type_name: "jwt",
+    kind: EngineKind::Auth,
+    make: |_, egress| {
+        Ok(Arc::new(Jwt { egress, source: RwLock::default(), outdated: AtomicBool::new(true) }))
+    },
+};
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    type_name: "jwt",
+    kind: EngineKind::Auth,
+    description: "logins by JWT of an outside issuer",
+    unauthenticated: &["login"],
+    sudo: &[],
+    audit_clear: &["role"],
+    paths: &[
+        PathHelp { pattern: "config", summary: "Where the issuer's keys come from." },
+        PathHelp { pattern: "role/", summary: "List roles." },
+        PathHelp { pattern: "role/:name", summary: "Which tokens may log in under this role, and as what." },
+        PathHelp { pattern: "login", summary: "Log in with a JWT." },
+    ],
+};
+
+/// Where the keys come from, derived from one version of the configuration.
+struct Source {
+    version: u64,
+    keys: Keys,
+}
+
+enum Keys {
+    Static(Arc<KeySet>),
+    Fetched(Arc<Jwks>),
+}
+
+struct Jwt {
+    egress: Arc<dyn Egress>,
+    source: RwLock<Option<Arc<Source>>>,
+    /// The configuration may have changed since `source` was made.
+    outdated: AtomicBool,
+}
+
+enum Route<'a> {
+    Config,
+    Roles,
+    Role(&'a str),
+    Login,
+}
+
+fn route(path: &str) -> Result<Route<'_>> {
+    match path.split_once('/') {
+        None if path == "config" => Ok(Route::Config),
+        None if path == "login" => Ok(Route::Login),
+        None if path == "role" => Ok(Route::Roles),
+        Some(("role", "")) => Ok(Route::Roles),
+        Some(("role", name)) if params::is_name(name, b"") => Ok(Route::Role(name)),
+        _ => Err(Error::unsupported_path()),
+    }
+}
+
+/// What the caller is told of any refused token.
+fn refused(why: Refused) -> Error {
+    tracing::debug!(reason = %why, "login refused");
+    Error::invalid("the token was refused for this role").with_source(why)
+}
+
+impl Jwt {
+    /// The source for `config`, made anew if the one in memory is of an older version.
+    fn source(&self, config: &Config) -> Result<Arc<Source>> {
+        if let Some(s) = self.source.read().as_ref().filter(|s| s.version == config.version) {
+            return Ok(s.clone());
+        }
+        let keys = if config.jwks_url.is_empty() {
+            let set = KeySet::from_pem(config.pubkeys.iter().map(String::as_str));
+            Keys::Static(Arc::new(set.ok_or_else(|| Error::internal("a stored public key is not usable"))?))
+        } else {
+            let ca_pem = Some(config.jwks_ca_pem.clone()).filter(|s| !s.is_empty());
+            Keys::Fetched(Jwks::new(config.jwks_url.clone(), ca_pem, self.egress.clone()))
+        };
+        let made = Arc::new(Source { version: config.version, keys });
+        let mut slot = self.source.write();
+        match slot.as_ref() {
+            // Another request was faster, or has seen a newer configuration.
+            Some(s) if s.version == config.version => Ok(s.clone()),
+            Some(s) if s.version > config.version => Ok(made),
+            _ => {
+                *slot = Some(made.clone());
+                Ok(made)
+            }
+        }
+    }
+
+    /// Fetches keys, if this token needs it. Says nothing about the token.
+    async fn fetch_for(&self, credential: &str) {
+        let Ok(t) = token::parse(credential) else { return };
+        let source = self.source.read().clone();
+        if let Some(Keys::Fetched(jwks)) = source.as_deref().map(|s| &s.keys) {
+            jwks.prepare(t.alg, t.kid.as_deref()).await;
+        }
+    }
+
+    fn verify(&self, t: &Unverified<'_>, config: &Config) -> Result<()> {
+        let source = self.source(config)?;
+        let set = match &source.keys {
+            Keys::Static(set) => set.clone(),
+            Keys::Fetched(jwks) => jwks.keys().ok_or_else(|| {
+                Error::new(ErrorKind::Upstream, "the issuer's keys could not be fetched; try again")
+            })?,
+        };
+        match set.verify(t) {
+            Verdict::Valid => Ok(()),
+            Verdict::Invalid => Err(refused(Refused("signature"))),
+            Verdict::UnknownKey => Err(refused(Refused("no key for it"))),
+        }
+    }
+
+    /// Whom `credential` identifies under `role`: cheap checks, then the signature, then the rest.
+    async fn establish(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth> {
+        let config =
+            Config::load(cx).await?.ok_or_else(|| Error::invalid("the auth method is not configured"))?;
+        let name = match role {
+            Some(r) if !r.is_empty() => r.to_lowercase(),
+            _ => config.default_role.clone(),
+        };
+        if name.is_empty() {
+            return Err(Error::invalid("missing role"));
+        }
+        let role = match params::is_name(&name, b"") {
+            true => Role::load(cx, &name).await?,
+            false => None,
+        };
+        let role = role.ok_or_else(|| refused(Refused("no such role")))?;
+        let t = token::parse(credential).map_err(refused)?;
+        if !config.allows(t.alg) {
+            return Err(refused(Refused("algorithm is not allowed")));
+        }
+        let expires = claims::registered(t.claims(), &config, &role, cx.clock.now()).map_err(refused)?;
+        self.verify(&t, &config)?;
+        let claims = t.into_claims();
+        claims::bound(&claims, &role).map_err(refused)?;
+        let alias = claims::alias(&claims, &role).map_err(refused)?.to_string();
+        Ok(Auth {
+            display_name: format!("jwt-{alias}"),
+            metadata: claims::metadata(&claims, &role, &name).map_err(refused)?,
+            groups: claims::groups(&claims, &role).map_err(refused)?,
+            alias,
+            policies: role.token_policies,
+            ttl: Duration::from_secs(role.token_ttl),
+            max_ttl: Duration::from_secs(role.token_max_ttl),
+            explicit_max_ttl: Duration::from_secs(role.token_explicit_max_ttl),
+            period: Duration::from_secs(role.token_period),
+            num_uses: role.token_num_uses,
+            no_default_policy: role.token_no_default_policy,
+            expires: Some(expires),
+        })
+    }
+
+    async fn login(&self, cx: &mut Context<'_>, request: &Request) -> Result<Response> {
+        let jwt = field::string(&request.data, "jwt")?.filter(|s| !s.is_empty());
+        let jwt = jwt.ok_or_else(|| Error::invalid("missing token"))?;
+        let role = field::string(&request.data, "role")?;
+        let auth = self.establish(cx, &jwt, role.as_deref()).await?;
+        let response = Response { auth: Some(auth), ..Response::empty() };
+        Ok(params::check(response, &request.data, &["jwt", "role", "distributed_claim_access_token"], &[]))
+    }
+}
+
+#[async_trait]
+impl Engine for Jwt {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn cold(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
+    }
+
+    async fn load(&self, cx: &mut Context<'_>) -> Result<()> {
+        // Before the read: a change during it makes the instance cold again.
+        self.outdated.store(false, Ordering::Release);
+        let loaded = match Config::load(cx).await {
+            Ok(Some(config)) => self.source(&config).map(|_| ()),
+            Ok(None) => Ok(()),
+            Err(e) => Err(e),
+        };
+        if loaded.is_err() {
+            self.outdated.store(true, Ordering::Release);
+        }
+        loaded
+    }
+
+    fn invalidate(&self, path: &str) {
+        if path == config::PATH {
+            self.outdated.store(true, Ordering::Release);
+        }
+    }
+
+    async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
+        match route(&request.path) {
+            Ok(Route::Role(name)) => {
+                Ok(Some(cx.view.get(&role::path(&name.to_lowercase())).await?.is_some()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn prepare(&self, request: &Request) -> Result<()> {
+        if let Ok(Route::Login) = route(&request.path)
+            && let Ok(Some(jwt)) = field::string(&request.data, "jwt")
+        {
+            self.fetch_for(&jwt).await;
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Request,
+        _charge: Option<&Charge>,
+    ) -> Result<Response> {
+        use Operation::{Create, Delete, List, Read, Update};
+        match (route(&request.path)?, request.operation) {
+            (Route::Config, Read) => config::read(cx, request).await,
+            (Route::Config, Create | Update) => config::write(cx, request).await,
+            (Route::Roles, List) => {
+                let (after, limit) = params::page(&request.data)?;
+                let keys = cx.view.list("role/", after.as_deref(), limit).await?;
+                Ok(params::check(Response::keys(keys), &request.data, params::LIST_FIELDS, &[]))
+            }
+            (Route::Role(name), Read) => role::read(cx, request, &name.to_lowercase()).await,
+            (Route::Role(name), Create | Update) => role::write(cx, request, &name.to_lowercase()).await,
+            (Route::Role(name), Delete) => {
+                cx.view.delete(&role::path(&name.to_lowercase())).await?;
+                Ok(Response::empty())
+            }
+            (Route::Login, Create | Update) => self.login(cx, request).await,
+            _ => Err(Error::unsupported_operation()),
+        }
+    }
+
+    fn auth_method(&self) -> Option<&dyn AuthMethod> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl AuthMethod for Jwt {
+    async fn prepare_identify(&self, credential: &str) -> Result<()> {
+        self.fetch_for(credential).await;
+        Ok(())
+    }
+
+    async fn identify(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth> {
+        self.establish(cx, credential, role).await
+    }
+}
