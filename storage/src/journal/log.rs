@@ -155,11 +155,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes sure that what was read cannot vanish in a power cut after it was acted on: a killed
-    /// process may have left frames that are in the page cache only. Cuts a torn tail off.
+    /// Makes sure that what was read cannot vanish in a power cut after it was acted on, and cuts
+    /// a torn tail off.
+    ///
+    /// A killed process may have left its last frame in the page cache only. If it ended because a
+    /// sync failed, the kernel may count the frame as written although it is not; so the frame is
+    /// written again, not only synced. All before it was synced when it was acknowledged.
     pub(crate) fn settle(&mut self, dir: &dyn Dir) -> Result<()> {
         if let Some(s) = self.segments.last_mut() {
-            let file = dir.open(&segment_name(s.number))?;
+            let name = segment_name(s.number);
+            let contents = Contents::read(dir, &name, SEGMENT_MAGIC)?;
+            let last = contents.frames(|_| Ok(()))?.last;
+            let file = dir.open(&name)?;
+            file.write_at(last as u64, contents.bytes(last, s.end as usize))?;
             file.truncate(s.end)?;
             file.sync()?;
             s.size = s.end;

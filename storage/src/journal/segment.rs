@@ -102,13 +102,13 @@ impl Contents {
 
     /// Gives each frame to `each` and returns where they end.
     pub(crate) fn frames(&self, mut each: impl FnMut(Frame<'_>) -> Result<()>) -> Result<End> {
-        let mut end = End { offset: HEADER, link: self.header.before, next: self.header.seq };
+        let mut end = End { offset: HEADER, last: 0, link: self.header.before, next: self.header.seq };
         while let Some(f) = self.bytes.get(end.offset..).and_then(|b| frame::read(b, &self.header.id)) {
             if f.before != end.link || f.seq != end.next {
                 return Err(self.broken(&end));
             }
             each(f)?;
-            end = End { offset: end.offset + f.size, link: f.link, next: f.seq + 1 };
+            end = End { offset: end.offset + f.size, last: end.offset, link: f.link, next: f.seq + 1 };
         }
         Ok(end)
     }
@@ -132,6 +132,10 @@ impl Contents {
         Error::Corrupt(format!("{}: sequence {} is damaged at byte {}", self.name, end.next, end.offset))
     }
 
+    pub(crate) fn bytes(&self, from: usize, to: usize) -> &[u8] {
+        self.bytes.get(from..to).unwrap_or_default()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -141,6 +145,8 @@ impl Contents {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub offset: usize,
+    /// Where the last one begins; 0 if there is none.
+    pub last: usize,
     pub link: Link,
     /// The sequence the next frame would have.
     pub next: Seq,

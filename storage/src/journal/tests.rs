@@ -147,32 +147,27 @@ fn damage_before_the_last_frame_is_no_torn_tail() {
     assert_eq!(replayed(&disk, 0).unwrap(), [1, 2], "both gone is what a shorter journal looks like");
 }
 
-/// A process that was killed may leave frames in the page cache only: what is replayed must be
-/// on the disk before anyone acts on it.
+/// A process that was killed, or gave up after a failed sync, may leave a frame in the page cache
+/// only: what is replayed must be on the disk before anyone acts on it.
 #[test]
 fn what_was_replayed_survives_a_later_power_cut() {
-    let disk = SimDisk::new();
-    let mut w = journal(Arc::new(disk.clone()), 1, 2);
-    let mut f = Builder::new();
-    f.push(Entry::Delete { key: b"key" });
-    disk.fail_after(1, std::io::ErrorKind::Other);
-    assert!(w.append(&mut f, false).is_err());
-    let killed = disk.image(Image::Killed);
-    let mut j = Journal::read(&killed).unwrap().unwrap();
-    assert_eq!(j.last, 3);
-    j.settle(&killed).unwrap();
-    // The failed sync has lost the frame for good in this model, so write it as a kill leaves it.
-    let disk = SimDisk::new();
-    let mut w = journal(Arc::new(disk.clone()), 1, 2);
-    f.clear();
-    f.push(Entry::Delete { key: b"key" });
-    disk.cut_after(1);
-    assert!(w.append(&mut f, false).is_err());
-    let killed = disk.image(Image::Killed);
-    let mut j = Journal::read(&killed).unwrap().unwrap();
-    assert_eq!(j.last, 3);
-    j.settle(&killed).unwrap();
-    assert_eq!(replayed(&killed.image(Image::Synced), 0).unwrap(), [1, 2, 3]);
+    for sync_failed in [false, true] {
+        let disk = SimDisk::new();
+        let mut w = journal(Arc::new(disk.clone()), 1, 2);
+        let mut f = Builder::new();
+        f.push(Entry::Delete { key: b"key" });
+        if sync_failed {
+            disk.fail_after(1, std::io::ErrorKind::Other);
+        } else {
+            disk.cut_after(1);
+        }
+        assert!(w.append(&mut f, false).is_err());
+        let killed = disk.image(Image::Killed);
+        let mut j = Journal::read(&killed).unwrap().unwrap();
+        assert_eq!(j.last, 3);
+        j.settle(&killed).unwrap();
+        assert_eq!(replayed(&killed.image(Image::Synced), 0).unwrap(), [1, 2, 3]);
+    }
 }
 
 #[test]

@@ -119,6 +119,13 @@ async fn survives<const SAFE: bool>(
         let crashed = crashed.crashed(&disk, seed + 1);
         let store = start(&crashed).map_err(|e| format!("{image:?}: {e}"))?;
         let seq = story.check(&store).await.map_err(|e| format!("{image:?}: {e}"))?;
+        // What was seen once stays, whatever happens next.
+        let again = disk.image(Image::Synced);
+        let seen = start(&crashed.crashed(&again, seed)).map_err(|e| format!("{image:?}, again: {e}"))?;
+        if story.check(&seen).await.map_err(|e| format!("{image:?}, again: {e}"))? < seq {
+            return Err(format!("{image:?}: {seq} was readable and is gone"));
+        }
+        drop(seen);
         let mut story = story.clone();
         story.states.truncate(seq + 1);
         story.riders.truncate(seq + 1);
