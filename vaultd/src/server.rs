@@ -10,7 +10,7 @@ use crate::tls::{ServerTls, TlsError};
 use async_trait::async_trait;
 use secmem::Arena;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::{Backend, StoreConfig};
@@ -34,6 +34,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("audit device: {0}")]
     Audit(#[from] AuditError),
+    #[error("{dir}: {source}")]
+    Directory { dir: PathBuf, source: std::io::Error },
 }
 
 /// What the process brings along.
@@ -108,6 +110,9 @@ impl Daemon {
             gateway: parking_lot::Mutex::new(None),
             fatal: fatal.clone(),
         });
+        for dir in config.storage.path.iter().chain(&config.state_dir) {
+            private_dir(dir)?;
+        }
         let core = Core::open(core_config(config, &process, hooks.clone())?).await?;
         let gateway = Arc::new(Gateway::new(Settings {
             dispatch: Arc::new(LocalDispatch(core.clone())),
@@ -198,6 +203,16 @@ impl Daemon {
         self.core.seal().await;
         clean
     }
+}
+
+/// Makes a directory that only this user can enter; one that exists is left as it is.
+fn private_dir(dir: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| StartError::Directory { dir: dir.to_owned(), source })
 }
 
 fn bind(
