@@ -278,6 +278,43 @@ fn a_wipe_waits_for_what_runs() {
     });
 }
 
+/// A call that was let in before the wipe, but got its stack only after it, must not run: the slot is not its own.
+#[test]
+fn a_wipe_overtakes_what_has_not_begun() {
+    let arena = Arena::open(None).unwrap();
+    let (scope, other) = (arena.scope(), arena.scope());
+    let (key, holder) = (scope.random(32).unwrap(), other.random(32).unwrap());
+    let (held, release, ran) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+    let stacks = arena.memory.stacks.idle();
+    std::thread::scope(|threads| {
+        for _ in 0..stacks {
+            threads.spawn(|| {
+                holder.with(|_| {
+                    held.fetch_add(1, Ordering::SeqCst);
+                    while !release.load(Ordering::SeqCst) {
+                        std::thread::yield_now();
+                    }
+                })
+            });
+        }
+        while held.load(Ordering::SeqCst) < stacks {
+            std::thread::yield_now();
+        }
+        let user = threads.spawn(|| key.attempt(|_| ran.store(true, Ordering::SeqCst)));
+        while scope.scope.running.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let wiper = threads.spawn(|| scope.wipe());
+        while !key.is_wiped() {
+            std::thread::yield_now();
+        }
+        release.store(true, Ordering::SeqCst);
+        wiper.join().unwrap();
+        assert_eq!(user.join().unwrap(), Err(ArenaError::Wiped(Wiped)));
+        assert!(!ran.load(Ordering::SeqCst));
+    });
+}
+
 #[test]
 fn a_wipe_inside_a_closure_does_not_wait_for_itself() {
     let arena = Arena::open(None).unwrap();
@@ -331,6 +368,35 @@ fn deep_closures_are_wiped() {
     key.with(|k| dig(k, 100)).unwrap();
     assert_eq!(arena.count(&bytes), 1);
     key.with(|k| leap(k, 4)).unwrap();
+    assert_eq!(arena.count(&bytes), 1);
+}
+
+/// What lies below a hole that no compiled frame of ours makes is left for the arena wipe, which looks at nothing and
+/// fills everything: stacks at rest at once, the others when they come back.
+#[test]
+fn an_arena_wipe_fills_whole_stacks() {
+    #[allow(unsafe_code)]
+    fn far_below(key: &[u8]) {
+        let place = psm::stack_pointer().wrapping_sub(40 * 1024);
+        for (i, &byte) in key.iter().enumerate() {
+            // SAFETY: 40 KiB below this frame is still on the 128 KiB stack that this runs on, below all live frames.
+            unsafe { place.add(i).write_volatile(byte) };
+        }
+    }
+    let arena = Arena::open(None).unwrap();
+    let scope = arena.scope();
+    let bytes = pattern();
+    let key = scope.from_slice(&bytes).unwrap();
+    key.with(|_| ()).unwrap();
+    key.with(far_below).unwrap();
+    assert_eq!(arena.count(&bytes), 2, "the control");
+    arena.scope().wipe();
+    assert_eq!(arena.count(&bytes), 1);
+    key.with(|k| {
+        far_below(k);
+        arena.scope().wipe();
+    })
+    .unwrap();
     assert_eq!(arena.count(&bytes), 1);
 }
 

@@ -2,6 +2,7 @@ use std::hint::black_box;
 
 use super::*;
 use crate::error::Protection;
+use crate::limits::{MAX_PATTERN_BYTES, SCAN_CHUNK_BYTES};
 use crate::{Arena, random, region};
 
 /// A secret that exists masked only, until it is put somewhere.
@@ -138,7 +139,7 @@ fn chunk_borders_hide_nothing() {
     let arena = Arena::open(None).unwrap();
     let it = Planted::new(32);
     let scanner = it.scanner(&arena);
-    let chunk = crate::limits::SCAN_CHUNK_BYTES;
+    let chunk = SCAN_CHUNK_BYTES;
     for shift in [0, 1, 16, 31, 32] {
         let mut pages = region::map(Protection::Unlocked, &[2 * chunk]).unwrap().remove(0);
         it.write(&mut pages.as_mut_slice()[chunk - shift..]);
@@ -148,6 +149,22 @@ fn chunk_borders_hide_nothing() {
     it.write(&mut pages.as_mut_slice()[4096 - 10..]);
     pages.split_for_test(4096);
     assert_eq!(scanner.scan_self().unwrap().count("it"), 1, "across two mappings");
+}
+
+/// What the scanner has just read is not found again in its own buffer. The buffer is made to lie right above the page
+/// with the secret, so that it is read next; other tests may take that place, hence the repetition.
+#[test]
+fn does_not_find_its_own_buffer() {
+    let arena = Arena::open(None).unwrap();
+    let it = Planted::new(32);
+    let scanner = it.scanner(&arena);
+    for _ in 0..20 {
+        let place = region::map(Protection::Unlocked, &[SCAN_CHUNK_BYTES + MAX_PATTERN_BYTES]).unwrap();
+        let mut below = region::map(Protection::Unlocked, &[SCAN_CHUNK_BYTES]).unwrap().remove(0);
+        it.write(&mut below.as_mut_slice()[SCAN_CHUNK_BYTES / 2..]);
+        drop(place);
+        assert_eq!(scanner.scan_self().unwrap().count("it"), 1);
+    }
 }
 
 /// Another process is scanned by number.
