@@ -97,9 +97,15 @@ impl Header {
         Place { cipher: self.cipher, term: self.term, seq: self.seq }
     }
 
-    fn bytes(&self) -> impl Iterator<Item = u8> {
+    /// As stored.
+    pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
         let head = [FORMAT, self.cipher.byte()].into_iter();
-        head.chain(self.term.to_be_bytes()).chain(self.seq.to_be_bytes()).chain(self.nonce).chain(self.tag)
+        let numbers = self.term.to_be_bytes().into_iter().chain(self.seq.to_be_bytes());
+        for (to, from) in out.iter_mut().zip(head.chain(numbers).chain(self.nonce).chain(self.tag)) {
+            *to = from;
+        }
+        out
     }
 }
 
@@ -147,9 +153,7 @@ impl Sealing {
         let (head, data) = self.stored.split_at_mut_checked(HEADER_BYTES).ok_or(Forged)?;
         let tag = cipher.encrypt(key, &self.nonce, &self.associated, data)?;
         let header = Header { cipher, term, seq, nonce: self.nonce, tag };
-        for (to, from) in head.iter_mut().zip(header.bytes()) {
-            *to = from;
-        }
+        head.copy_from_slice(&header.to_bytes());
         Ok((header, self.stored))
     }
 }
@@ -184,7 +188,7 @@ pub fn seal_key(
     let mut data: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(plaintext.try_into().map_err(|_| Forged)?);
     let tag = place.cipher.encrypt(key, &nonce, &associated(subject, place), &mut *data)?;
     let header = Header { cipher: place.cipher, term: place.term, seq: place.seq, nonce, tag };
-    Ok(header.bytes().chain(data.iter().copied()).collect())
+    Ok([header.to_bytes().as_slice(), &*data].concat())
 }
 
 /// Opens a stored record in place; `None` when it is not genuine.

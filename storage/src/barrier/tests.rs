@@ -1,7 +1,7 @@
 use super::record::{FORMAT, Sealing};
 use super::*;
-use crate::fixture::arena;
 use crate::Space;
+use crate::fixture::arena;
 use proptest::prelude::*;
 use secmem::Key;
 use uuid::Uuid;

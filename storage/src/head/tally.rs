@@ -1,7 +1,8 @@
 //! The tally of a partition: how many records, and the sum of their terms.
 //!
-//! A term is HMAC(index key, storage key, nonce, tag, sequence); the sum is mod 2^256. Without the key nobody can tell
-//! which set of records has a given sum, nor make another set with the same one.
+//! A term is HMAC(index key, storage key, record header) and the header holds nonce, tag, sequence and the term of the
+//! key; the sum is mod 2^256. Without the key nobody can tell which set of records has a given sum, nor make another set
+//! with the same one.
 
 use super::mac::{Use, mac};
 use crate::Error;
@@ -98,8 +99,7 @@ pub fn terms(index_key: &Key, records: &[(&physical::Key, &Header)]) -> Result<V
 pub fn term(index_key: &[u8], storage_key: &physical::Key, header: &Header) -> Result<Term, Error> {
     let storage_key = storage_key.as_bytes();
     let length = (storage_key.len() as u64).to_be_bytes();
-    let parts: [&[u8]; 5] = [&length, storage_key, &header.nonce, &header.tag, &header.seq.to_be_bytes()];
-    Ok(Term(Sum::from_be_bytes(&mac(index_key, Use::Term, &parts)?)))
+    Ok(Term(Sum::from_be_bytes(&mac(index_key, Use::Term, &[&length, storage_key, &header.to_bytes()])?)))
 }
 
 #[cfg(test)]

@@ -136,6 +136,12 @@ impl SealedStore {
         unseal::unseal(&self.inner, shares, accept_rollback).await
     }
 
+    /// Waits until no store of this one is left.
+    #[cfg(test)]
+    pub(crate) async fn released(&self) {
+        drop(self.inner.place.acquire().await.unwrap());
+    }
+
     /// The backend below, for checks and copies while sealed.
     #[must_use]
     pub fn physical(&self) -> Arc<dyn Physical> {

@@ -19,6 +19,7 @@ async fn is_a_rollback(rig: &Rig, shares: &[SecretBytes], early: bool) {
     assert!(store.epoch_raised());
     assert_eq!(sealed.status().rollback, None);
     drop(store);
+    sealed.released().await;
     // Not settled: still raised after a restart, and no longer a rollback.
     let store = rig.open().await.unseal(&shares[1..], false).await.unwrap();
     assert!(store.epoch_raised());

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Fault, Faulty, Rig, TWO_OF_THREE, bytes, get};
 use crate::physical::memory::Memory;
-use crate::{KeyName, Space, Store};
+use crate::{KeyName, SealedStore, Space, Store};
 use secmem::SecretBytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -38,6 +38,12 @@ async fn write(store: &Store, told: &mut Told, value: &str) -> Result<(), ()> {
 /// Every ceremony once, with writes in between; stops where the storage does.
 async fn ceremonies(rig: &Rig, told: &mut Told) -> Result<(), ()> {
     let sealed = rig.open().await;
+    let done = of_a_life(&sealed, told).await;
+    sealed.released().await;
+    done
+}
+
+async fn of_a_life(sealed: &SealedStore, told: &mut Told) -> Result<(), ()> {
     let making = sealed.begin_init(TWO_OF_THREE).await.map_err(drop)?;
     write(making.store(), told, "init").await?;
     making.store().ensure_key(&KeyName::Token).await.map_err(drop)?;
@@ -139,11 +145,13 @@ async fn a_cut_at_any_write_leaves_the_old_or_the_new() {
 #[tokio::test]
 async fn a_full_disk_at_any_write_is_survived() {
     for skip in 0.. {
-        let faulty = Arc::new(Faulty::new(Arc::new(Memory::new())));
+        let memory = Arc::new(Memory::new());
+        let faulty = Arc::new(Faulty::new(memory.clone()));
         faulty.plan(skip, Fault::Full);
-        let rig = Rig::over(faulty);
+        let mut rig = Rig::over(faulty);
         let mut told = Told::default();
         let _ = ceremonies(&rig, &mut told).await;
+        rig.physical = memory;
         check(&rig, &told, &format!("full at write {skip}")).await;
         if told.finished {
             break;
