@@ -56,7 +56,7 @@ impl Bench {
         let config = StoreConfig {
             backend: Backend::Memory,
             path: dir.path().join("store"),
-            state_dir: dir.path().join("state"),
+            state_dir: dir.path().to_path_buf(),
             journal: Default::default(),
         };
         let sealed =

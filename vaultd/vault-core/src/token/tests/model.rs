@@ -108,7 +108,7 @@ async fn run(script: Vec<Step>) {
             let found = b.entry(&t.id).await;
             assert_eq!(found.is_some(), m.lives(i), "token {i}");
             assert_eq!(b.describe(&t.id).await.is_ok(), m.lives(i), "lookup of token {i}");
-            if let Some(d) = b.describe(&t.id).await.ok() {
+            if let Ok(d) = b.describe(&t.id).await {
                 assert_eq!(d["orphan"], json!(t.parent.is_none()), "token {i}");
                 assert_eq!(d["ttl"], json!(t.expires - m.now), "token {i}");
             }
@@ -127,6 +127,6 @@ proptest! {
 
     #[test]
     fn trees_behave_as_the_model(script in steps()) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run(script));
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(script));
     }
 }
