@@ -1,10 +1,16 @@
 //! The daemon: sockets, TLS, configuration, signals and the wiring of core, engines and gateway.
 //! The only crate that binds a socket or reads a config file.
 
+pub mod cli;
 pub mod codec;
 pub mod config;
 mod dataplane;
+pub mod egress;
+pub mod harden;
 pub mod limits;
 pub mod listener;
+pub mod log;
+pub mod run;
 pub mod server;
+pub mod signals;
 pub mod tls;

@@ -103,7 +103,7 @@ impl Daemon {
     /// # Errors
     /// The first thing that does not work; nothing is left running.
     pub async fn start(config: &Config, process: Process) -> Result<Daemon, StartError> {
-        let registry = Registry::new(Caps::default());
+        let registry = Registry::new(Caps::for_process());
         let fatal = Arc::new(Fatal::default());
         let hooks = Arc::new(Seal {
             registry: registry.clone(),

@@ -12,7 +12,7 @@ use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::{
     RootCertStore, ServerConfig, SignatureAlgorithm, SignatureScheme, SupportedProtocolVersion, version,
 };
-use secmem::{Arena, Key, Zeroizing};
+use secmem::{Arena, Key, Zeroize, Zeroizing};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -123,27 +123,44 @@ fn client_verifier(files: &TlsFiles) -> Result<Option<Arc<dyn ClientCertVerifier
     Ok(Some(builder.build()?))
 }
 
-fn certified_key(files: &TlsFiles, arena: &Arena) -> Result<CertifiedKey, TlsError> {
+/// Checks that the files hold a certificate, its key and usable client roots.
+pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
+    read_pair(files)?;
+    client_verifier(files).map(drop)
+}
+
+/// A certificate chain and its private key, encoded and parsed.
+struct Pair {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    parsed: Arc<dyn SigningKey>,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+fn read_pair(files: &TlsFiles) -> Result<Pair, TlsError> {
     let chain = certificates(&files.cert)?;
     let pem = read_bounded(&files.key)?;
     let bad_key = || TlsError::Pem { path: files.key.clone(), what: "private key" };
-    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| bad_key())?;
-    let parsed = any_supported_type(&der).map_err(|_| bad_key())?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| bad_key())?;
+    let parsed = any_supported_type(&key).map_err(|_| bad_key())?;
     CertifiedKey::new(chain.clone(), Arc::clone(&parsed)).keys_match().map_err(|e| match e {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { cert: files.cert.clone(), key: files.key.clone() }
         }
         other => TlsError::Setup(other),
     })?;
-    let key = ArenaKey::new(&*parsed, arena.from_slice(der.secret_der())?);
-    wipe(der);
-    Ok(CertifiedKey::new(chain, Arc::new(key)))
+    Ok(Pair { chain, key, parsed })
 }
 
-fn wipe(der: PrivateKeyDer<'static>) {
-    use secmem::Zeroize;
-    let mut der = der;
-    der.zeroize();
+fn certified_key(files: &TlsFiles, arena: &Arena) -> Result<CertifiedKey, TlsError> {
+    let mut pair = read_pair(files)?;
+    let key = ArenaKey::new(&*pair.parsed, arena.from_slice(pair.key.secret_der())?);
+    Ok(CertifiedKey::new(std::mem::take(&mut pair.chain), Arc::new(key)))
 }
 
 /// The certificates of a PEM file, at least one.

@@ -16,3 +16,4 @@ mod upstream;
 pub use body::{BoxError, GatewayBody};
 pub use error::{Code, GatewayError};
 pub use serve::{Gateway, Settings};
+pub use upstream::is_public;

@@ -1,0 +1,219 @@
+//! The command line.
+
+use crate::config::{self, Config, Problem};
+use crate::run;
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use vault_core::audit::verify;
+
+/// Bad input, as in `sysexits.h`.
+pub const EX_USAGE: u8 = 64;
+
+#[derive(Parser)]
+#[command(
+    name = "vaultd",
+    about = "A secrets vault that speaks Vault's HTTP API.",
+    disable_version_flag = true
+)]
+struct Cli {
+    /// Print the version.
+    #[arg(long, short = 'v')]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve, as the config says.
+    Server {
+        /// A file or a directory of *.hcl and *.json files; may be given several times.
+        #[arg(long, required = true)]
+        config: Vec<PathBuf>,
+    },
+    /// Check a config and say everything that is wrong with it.
+    CheckConfig {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print a config with every key, its meaning and its default.
+    DefaultConfig,
+    /// Work on audit files.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Check that nothing was changed in, added to or removed from an audit file.
+    Verify { file: PathBuf },
+}
+
+/// Runs the command line; the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args.into_iter().map(double_dash)) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { EX_USAGE } else { 0 });
+        }
+    };
+    if cli.version {
+        return version();
+    }
+    match cli.command {
+        None => {
+            say(&Cli::command().render_help().to_string());
+            ExitCode::from(EX_USAGE)
+        }
+        Some(Command::Version) => version(),
+        Some(Command::DefaultConfig) => {
+            say(&config::default_file());
+            ExitCode::SUCCESS
+        }
+        Some(Command::CheckConfig { files }) => check_config(&files),
+        Some(Command::Server { config }) => run::server(&config),
+        Some(Command::Audit { command: AuditCommand::Verify { file } }) => audit_verify(&file),
+    }
+}
+
+/// Vault's flags have one dash: `-config=x` is `--config=x`.
+fn double_dash(arg: OsString) -> OsString {
+    match arg.to_str() {
+        Some(text) if text.len() > 2 && text.starts_with('-') && !text.starts_with("--") => {
+            let mut out = OsString::from("-");
+            out.push(&arg);
+            out
+        }
+        _ => arg,
+    }
+}
+
+/// One line or more on standard output. Nobody listening is no error.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end());
+    let _ = out.flush();
+}
+
+/// One line or more on standard error.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}
+
+fn version() -> ExitCode {
+    say(&format!(
+        "Vaultd v{} ({}-{})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    ));
+    ExitCode::SUCCESS
+}
+
+/// Reads a config or says what is wrong with it.
+pub fn load(files: &[PathBuf]) -> Result<Config, ExitCode> {
+    Config::load(files).map_err(|problems| {
+        complain(&list(&problems));
+        ExitCode::from(EX_USAGE)
+    })
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|p| format!("{p}\n")).collect()
+}
+
+fn check_config(files: &[PathBuf]) -> ExitCode {
+    let config = match load(files) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let mut broken = false;
+    for tls in config.listeners.iter().chain(&config.gateway).filter_map(|l| l.tls.as_ref()) {
+        if let Err(e) = crate::tls::check(tls) {
+            complain(&e.to_string());
+            broken = true;
+        }
+    }
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    if config.audit.is_empty() {
+        complain("warning: there is no audit block; until a device is enabled, requests go unrecorded");
+    }
+    for danger in &config.dangers {
+        complain(&format!("DANGER: {danger} is set"));
+    }
+    if broken {
+        return ExitCode::from(EX_USAGE);
+    }
+    say("the config is valid");
+    ExitCode::SUCCESS
+}
+
+fn audit_verify(file: &Path) -> ExitCode {
+    let report = File::open(file).and_then(|f| verify(f, &verify::Options::default()));
+    let report = match report {
+        Ok(report) => report,
+        Err(e) => {
+            complain(&format!("{}: {e}", file.display()));
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    for note in &report.notes {
+        say(&format!("line {}: {}", note.line, note.what));
+    }
+    match &report.fault {
+        Some(fault) => {
+            complain(&format!("{}:{}: {}", file.display(), fault.line, fault.kind));
+            ExitCode::FAILURE
+        }
+        None => {
+            say(&format!(
+                "intact: device {}, {} lines, {} checkpoints, {} lines after the last one",
+                report.device, report.lines, report.checkpoints, report.unsigned
+            ));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Option<Cli> {
+        Cli::try_parse_from(args.iter().map(|a| double_dash(OsString::from(a)))).ok()
+    }
+
+    #[test]
+    fn vaults_spelling_of_flags() {
+        for args in [
+            &["vaultd", "server", "-config=a.hcl", "-config", "b"][..],
+            &["vaultd", "server", "--config=a.hcl", "--config", "b"],
+        ] {
+            match parse(args).and_then(|c| c.command) {
+                Some(Command::Server { config }) => assert_eq!(config, [Path::new("a.hcl"), Path::new("b")]),
+                _ => panic!("{args:?}"),
+            }
+        }
+        for flag in ["-version", "--version", "-v"] {
+            assert!(parse(&["vaultd", flag]).is_some_and(|c| c.version), "{flag}");
+        }
+        assert!(parse(&["vaultd", "server"]).is_none(), "a config is needed");
+        assert!(parse(&["vaultd", "server", "-dev"]).is_none());
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,165 @@
+//! A server process from its first moment to its last.
+
+use crate::cli::{complain, load, say};
+use crate::config::Config;
+use crate::egress::{HttpEgress, system_roots};
+use crate::harden::{self, Hardened};
+use crate::log::Log;
+use crate::server::{Daemon, Process};
+use crate::signals::{Signal, Signals};
+use secmem::Arena;
+use secmem::process::MemoryLocked;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use vault_core::ProcessReport;
+
+/// The daemon did not start.
+const EX_UNAVAILABLE: u8 = 69;
+/// Storage failed while it ran.
+const EX_IOERR: u8 = 74;
+/// The file beside a store that `vaultd dev` made.
+pub const DEV_MARK: &str = "vaultd-dev-store";
+
+/// `vaultd server`
+pub fn server(files: &[PathBuf]) -> ExitCode {
+    let config = match load(files) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if config.storage.path.as_deref().is_some_and(is_dev_store) {
+        complain(
+            "this store was made by `vaultd dev`: its keys lie beside it in the clear, `vaultd server` refuses it",
+        );
+        return ExitCode::from(crate::cli::EX_USAGE);
+    }
+    start(config, |_| Box::pin(async { Ok(()) }))
+}
+
+/// True for a store that `vaultd dev` made.
+pub fn is_dev_store(path: &Path) -> bool {
+    path.join(DEV_MARK).exists() || path.parent().is_some_and(|p| p.join(DEV_MARK).exists())
+}
+
+/// What runs between "listening" and "ready".
+pub type Prepare<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error>>> + 'a>>;
+
+/// Hardens the process, starts the daemon, prepares it, and serves until a signal.
+pub fn start(config: Config, prepare: impl for<'a> FnOnce(&'a Daemon) -> Prepare<'a>) -> ExitCode {
+    // Before any thread: what is restricted now is restricted in all of them.
+    let hardened = match harden::apply(&config) {
+        Ok(hardened) => hardened,
+        Err(e) => return failed(&e),
+    };
+    let log = match Log::start(config.log_level, config.log_format) {
+        Ok(log) => log,
+        Err(e) => return failed(&e),
+    };
+    let process = match process(&config, hardened) {
+        Ok(process) => process,
+        Err(e) => return failed(&e),
+    };
+    announce(&config, &process.report);
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(crate::limits::MAX_BLOCKING_THREADS)
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&e),
+    };
+    let code = runtime.block_on(serve(&config, process, &log, prepare));
+    log.flush();
+    code
+}
+
+fn failed(e: &dyn std::error::Error) -> ExitCode {
+    complain(&format!("vaultd did not start: {e}"));
+    ExitCode::from(EX_UNAVAILABLE)
+}
+
+fn process(config: &Config, hardened: Hardened) -> Result<Process, secmem::ArenaError> {
+    let arena = Arena::open(None)?;
+    let roots = system_roots();
+    let locked = match hardened.report.locked {
+        MemoryLocked::All => "all",
+        MemoryLocked::Keys => "keys",
+        MemoryLocked::None => "none",
+    };
+    let report = ProcessReport {
+        key_memory: arena.protection().to_string(),
+        locked: locked.to_owned(),
+        warnings: hardened.warnings,
+    };
+    let egress = Arc::new(HttpEgress::new(Arc::clone(&roots), config.egress_allow.clone()));
+    Ok(Process { arena, report, egress, roots })
+}
+
+fn announce(config: &Config, report: &ProcessReport) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        key_memory = report.key_memory,
+        locked = report.locked,
+        "vaultd starts"
+    );
+    for warning in &config.warnings {
+        tracing::warn!("config: {warning}");
+    }
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    for danger in &config.dangers {
+        tracing::warn!("DANGER: {danger} is set");
+    }
+    if config.audit.is_empty() {
+        tracing::warn!("no audit device in the config: until one is enabled, requests go unrecorded");
+    }
+}
+
+async fn serve(
+    config: &Config,
+    process: Process,
+    log: &Log,
+    prepare: impl for<'a> FnOnce(&'a Daemon) -> Prepare<'a>,
+) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(e) => return failed(&e),
+    };
+    let daemon = match Daemon::start(config, process).await {
+        Ok(daemon) => daemon,
+        Err(e) => return failed(&e),
+    };
+    if let Err(e) = prepare(&daemon).await {
+        daemon.stop().await;
+        return failed(&*e);
+    }
+    say(&daemon.ready_line());
+    let code = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => break ExitCode::SUCCESS,
+                Signal::Reload => reload(config, &daemon, log),
+            },
+            () = daemon.failed() => break ExitCode::from(EX_IOERR),
+        }
+    };
+    tracing::info!("vaultd stops");
+    if !daemon.stop().await {
+        tracing::warn!("some requests were cut");
+    }
+    code
+}
+
+/// SIGHUP: certificates, audit files, the log level. What cannot be read stays as it was.
+fn reload(config: &Config, daemon: &Daemon, log: &Log) {
+    match Config::load(&config.sources) {
+        Ok(fresh) => log.set_level(fresh.log_level),
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("config was not read again: {problem}");
+            }
+        }
+    }
+    daemon.reload();
+}

@@ -1,0 +1,38 @@
+//! What the operating system asks of the daemon.
+
+use tokio::signal::unix::{self, SignalKind};
+
+/// A request by signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT: finish what was begun and end.
+    Stop,
+    /// SIGHUP: read certificates and the log level again, open audit files anew.
+    Reload,
+}
+
+/// Signals as they arrive. Once made, none of them ends the process by itself any more.
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one. Cancel safe.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+}
