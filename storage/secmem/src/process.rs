@@ -133,4 +133,4 @@ fn swap_is_on() -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -109,7 +109,7 @@ impl Scanner {
                 });
             });
             if self.schedules {
-                let found = schedule::search(piece.bytes, piece.seen);
+                let found = schedule::search(piece.bytes, piece.address, piece.seen);
                 report.schedules.extend(found.into_iter().map(|at| piece.address + at as u64));
             }
         })?;

@@ -5,17 +5,17 @@ use std::process::Command;
 use super::*;
 use crate::{Arena, Protection};
 
-fn in_child(test: &str) {
+/// Runs one ignored test, named by its full path, in a process of its own.
+pub(crate) fn in_child(test: &str) {
     let me = std::env::current_exe().unwrap();
-    let name = format!("process::tests::{test}");
-    let out = Command::new(me).args(["--exact", &name, "--ignored", "--nocapture"]).output().unwrap();
+    let out = Command::new(me).args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]
 fn hardens_the_process() {
-    in_child("child_hardens");
+    in_child("process::tests::child_hardens");
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn child_hardens() {
 
 #[test]
 fn an_unprivileged_process_locks_its_keys() {
-    in_child("child_unprivileged");
+    in_child("process::tests::child_unprivileged");
 }
 
 #[test]

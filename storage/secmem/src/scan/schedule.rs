@@ -7,10 +7,12 @@ pub(super) const LONGEST: usize = 240;
 const AES_128: usize = 176;
 const ZERO: [u8; 4096] = [0; 4096];
 
-/// Offsets, multiples of 4, of schedules that end after the first `seen` bytes.
-pub(super) fn search(bytes: &[u8], seen: usize) -> Vec<usize> {
+/// Offsets of schedules that end after the first `seen` of `bytes`, which lie at `address`. Schedules are arrays of words:
+/// only addresses that are multiples of 4 are looked at.
+pub(super) fn search(bytes: &[u8], address: u64, seen: usize) -> Vec<usize> {
     let mut found = Vec::new();
-    let mut at = seen.saturating_sub(LONGEST - 1).next_multiple_of(4);
+    let start = address + seen.saturating_sub(LONGEST - 1) as u64;
+    let mut at = usize::try_from(start.next_multiple_of(4) - address).unwrap_or(usize::MAX);
     while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= AES_128) {
         if rest.get(..ZERO.len()) == Some(&ZERO) {
             // No schedule lies inside zeroes; one may start with a few.
@@ -122,9 +124,10 @@ mod tests {
         let mut memory = vec![0x11; 64];
         memory.extend_from_slice(&schedule);
         memory.extend_from_slice(&[0x22; 300]);
-        assert_eq!(search(&memory, 0), [64]);
-        assert_eq!(search(&memory, 64 + 176), [0_usize; 0], "already seen");
+        assert_eq!(search(&memory, 0x1000, 0), [64]);
+        assert_eq!(search(&memory[3..], 0x1003, 0), [61], "aligned by address, not by offset");
+        assert_eq!(search(&memory, 0x1000, 64 + 176), [0_usize; 0], "already seen");
         memory[64 + 175] ^= 1;
-        assert_eq!(search(&memory, 0), [0_usize; 0]);
+        assert_eq!(search(&memory, 0x1000, 0), [0_usize; 0]);
     }
 }
