@@ -18,7 +18,7 @@ mod open;
 mod round;
 mod watch;
 
-pub use open::open_physical;
+pub use open::{Checked, IndexState, Moved, check, migrate, open_physical};
 
 /// Position in the store's history: each applied round of transactions takes the next one.
 pub type Seq = u64;

@@ -35,16 +35,22 @@ impl Redb {
     pub fn open(path: &Path, config: &JournalConfig) -> Result<impl super::Physical + use<>> {
         let layout = Layout::open(path, NAME)?;
         let dir = Arc::new(RealDir::open(&layout.journal())?);
-        let opener = RedbOpener { path: layout.index(NAME), cache_bytes: config.cache_bytes };
+        let opener = RedbOpener::new(&layout, config);
         let store: Embedded<RedbIndex> =
             embedded::open(dir, &opener, config.clone(), Threads::Two, Some(layout))?;
         Ok(store)
     }
 }
 
-struct RedbOpener {
+pub(crate) struct RedbOpener {
     path: PathBuf,
     cache_bytes: u64,
+}
+
+impl RedbOpener {
+    pub(crate) fn new(layout: &Layout, config: &JournalConfig) -> Self {
+        RedbOpener { path: layout.index(NAME), cache_bytes: config.cache_bytes }
+    }
 }
 
 impl Opener for RedbOpener {

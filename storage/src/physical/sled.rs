@@ -39,16 +39,22 @@ impl Sled {
     pub fn open(path: &Path, config: &JournalConfig) -> Result<impl super::Physical + use<>> {
         let layout = Layout::open(path, NAME)?;
         let dir = Arc::new(RealDir::open(&layout.journal())?);
-        let opener = SledOpener { path: layout.index(NAME), cache_bytes: config.cache_bytes };
+        let opener = SledOpener::new(&layout, config);
         let store: Embedded<SledIndex> =
             embedded::open(dir, &opener, config.clone(), Threads::Two, Some(layout))?;
         Ok(store)
     }
 }
 
-struct SledOpener {
+pub(crate) struct SledOpener {
     path: PathBuf,
     cache_bytes: u64,
+}
+
+impl SledOpener {
+    pub(crate) fn new(layout: &Layout, config: &JournalConfig) -> Self {
+        SledOpener { path: layout.index(NAME), cache_bytes: config.cache_bytes }
+    }
 }
 
 impl Opener for SledOpener {
@@ -152,6 +158,16 @@ impl SledIndex {
             return Err(Error::Corrupt("a record of the sled index is damaged".into()));
         }
         Ok(Some(Record { rev: h.rev, value }))
+    }
+
+    /// Whether a chunk is part of the record it names.
+    fn belongs(&self, stored_at: &[u8]) -> Result<bool> {
+        let Some((rest, n)) = stored_at.split_last_chunk::<2>() else { return Ok(false) };
+        let Some((rest, rev)) = rest.split_last_chunk::<8>() else { return Ok(false) };
+        let Some(key) = rest.strip_suffix(&[0xff, 0xff]).and_then(|k| k.get(1..)) else { return Ok(false) };
+        let Some(stored) = guarded(|| self.db.get(record_key(key)))? else { return Ok(false) };
+        let head = head(&stored)?;
+        Ok(head.rev == Seq::from_be_bytes(*rev) && usize::from(u16::from_be_bytes(*n)) < further(head.len))
     }
 
     fn put(&self, batch: &mut ::sled::Batch, c: &Change<'_>, value: &[u8]) {
@@ -258,5 +274,16 @@ impl Index for SledIndex {
     fn sync(&self) -> Result<()> {
         guarded(|| self.db.flush())?;
         nix::unistd::syncfs(&self.dir).map_err(|e| Error::Io(e.into()))
+    }
+
+    fn strays(&self) -> Result<u64> {
+        let mut strays = 0;
+        let mut chunks = self.db.range(vec![CHUNKS]..vec![CHUNKS + 1]);
+        while let Some((stored_at, _)) = guarded(|| chunks.next().transpose())? {
+            if !self.belongs(&stored_at)? {
+                strays += 1;
+            }
+        }
+        Ok(strays)
     }
 }

@@ -181,7 +181,7 @@ impl Model {
             .map(|(k, r)| (k.clone(), r.clone()))
             .collect();
         let got = p.scan(prefix.as_bytes(), after.as_ref().map(Key::as_bytes), limit).await.unwrap();
-        assert_eq!(got, want);
+        assert!(got == want, "a scan differs");
     }
 
     async fn children(&self, p: &dyn Physical, folder: u32, page: usize) {
@@ -217,7 +217,7 @@ impl Model {
 
     async fn compare(&self, p: &Arc<dyn Physical>) {
         let got: BTreeMap<Key, Record> = p.scan(&[], None, usize::MAX).await.unwrap().into_iter().collect();
-        assert_eq!(got, self.map);
+        assert!(got == self.map, "the records differ");
         let riders: Vec<Vec<u8>> = p.riders().await.unwrap().into_iter().map(|(_, r)| r).collect();
         assert_eq!(riders, self.riders);
         let names: BTreeSet<Key> = got.into_keys().collect();

@@ -72,7 +72,6 @@ impl<I: Index> Committer<I> {
         since: u64,
         layout: Option<Layout>,
     ) -> Self {
-        let released = shared.released.load(Ordering::Acquire);
         Committer {
             shared,
             commands,
@@ -82,7 +81,8 @@ impl<I: Index> Committer<I> {
             config,
             since,
             checkpointed: Instant::now(),
-            released,
+            // What CLEAN told is gone with it: the first frame says it again.
+            released: 0,
             ballast: true,
             _layout: layout,
         }

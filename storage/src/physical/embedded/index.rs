@@ -11,6 +11,16 @@ pub(crate) struct Change<'a> {
     pub rev: Seq,
 }
 
+/// What a walk over all of an index found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexCheck {
+    pub records: u64,
+    /// Of keys and values.
+    pub bytes: u64,
+    /// Parts of values that belong to no record.
+    pub strays: u64,
+}
+
 /// Ordered records by key. One writer; readers at any time.
 pub(crate) trait Index: Send + Sync + 'static {
     const NAME: &'static str;
@@ -31,6 +41,10 @@ pub(crate) trait Index: Send + Sync + 'static {
     fn apply(&self, seq: Seq, changes: &[Change<'_>]) -> Result<()>;
     /// Makes everything applied durable.
     fn sync(&self) -> Result<()>;
+    /// Parts of values that belong to no record, for an index that splits values.
+    fn strays(&self) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// Opens an index, or makes room for a new one.

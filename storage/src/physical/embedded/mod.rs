@@ -19,9 +19,11 @@
 //!   After an orderly close sled is opened as it is; after anything else it is built again from
 //!   base and journal. sled is then fast storage for reads, and no promise rests on it.
 
+mod check;
 mod committer;
 mod index;
 mod layout;
+mod migrate;
 mod open;
 mod snapshot;
 mod upkeep;
@@ -29,8 +31,10 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use index::{Change, Index, Opener};
+pub(crate) use check::check;
+pub(crate) use index::{Change, Index, IndexCheck, Opener};
 pub(crate) use layout::{Layout, private};
+pub(crate) use migrate::{Side, migrate};
 pub(crate) use open::{Threads, open};
 
 use super::listing::Listing;

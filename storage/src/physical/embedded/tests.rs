@@ -30,32 +30,41 @@ pub(super) struct SimIndex<const SAFE: bool> {
 pub(super) struct SimOpener<const SAFE: bool> {
     pub durable: Arc<Mutex<Table>>,
     pub disk: SimDisk,
-    /// Anything was ever applied: before that there is nothing a power cut could ruin.
-    written: Arc<Mutex<bool>>,
+    dirt: Arc<Mutex<Dirt>>,
+}
+
+/// What a power cut could ruin.
+#[derive(Clone, Copy, Default)]
+struct Dirt {
+    /// Opened or written since the last sync.
+    open: bool,
+    last: Seq,
 }
 
 impl<const SAFE: bool> SimOpener<SAFE> {
     pub fn new(disk: &SimDisk) -> Self {
-        SimOpener { durable: Arc::default(), disk: disk.clone(), written: Arc::default() }
+        SimOpener { durable: Arc::default(), disk: disk.clone(), dirt: Arc::default() }
     }
 
     /// What is found after a crash.
     pub fn crashed(&self, disk: &SimDisk, seed: u64) -> Self {
         let mut table = self.durable.lock().clone();
-        if !SAFE && *self.written.lock() {
+        let dirt = *self.dirt.lock();
+        if !SAFE && dirt.open && dirt.last > 0 {
             // Old records gone, made-up ones there, and a sequence that looks fine.
             table.records.retain(|k, _| (k.len() as u64 + seed) % 2 == 0);
             table.records.insert(vec![0, 1, 7], Record { rev: 1, value: vec![7] });
-            table.applied = 1 + seed % 40;
+            table.applied = if seed % 2 == 0 { dirt.last } else { 1 + seed % 40 };
         }
-        let written = Arc::new(Mutex::new(*self.written.lock()));
-        SimOpener { durable: Arc::new(Mutex::new(table)), disk: disk.clone(), written }
+        let dirt = Arc::new(Mutex::new(dirt));
+        SimOpener { durable: Arc::new(Mutex::new(table)), disk: disk.clone(), dirt }
     }
 }
 
 impl<const SAFE: bool> Opener for SimOpener<SAFE> {
     type Index = SimIndex<SAFE>;
     fn open(&self) -> Result<Self::Index> {
+        self.dirt.lock().open = true;
         Ok(SimIndex { table: Mutex::new(self.durable.lock().clone()), opener: self.clone() })
     }
     fn wipe(&self) -> Result<()> {
@@ -96,7 +105,7 @@ impl<const SAFE: bool> Index for SimIndex<SAFE> {
         Ok(())
     }
     fn apply(&self, seq: Seq, changes: &[Change<'_>]) -> Result<()> {
-        *self.opener.written.lock() = true;
+        *self.opener.dirt.lock() = Dirt { open: true, last: seq };
         let mut t = self.table.lock();
         for c in changes {
             match c.value {
@@ -110,6 +119,7 @@ impl<const SAFE: bool> Index for SimIndex<SAFE> {
     fn sync(&self) -> Result<()> {
         self.opener.disk.sync_index()?;
         *self.opener.durable.lock() = self.table.lock().clone();
+        self.opener.dirt.lock().open = false;
         Ok(())
     }
 }
