@@ -6,8 +6,11 @@
 mod auth;
 pub mod limits;
 mod params;
+mod pem;
 mod secrets;
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod testing;
 
@@ -15,5 +18,11 @@ use vault_logical::Factory;
 
 /// Every engine type that can be mounted.
 pub fn factories() -> &'static [Factory] {
-    &[secrets::kv::FACTORY, secrets::cubbyhole::FACTORY, secrets::totp::FACTORY, auth::jwt::FACTORY]
+    &[
+        secrets::kv::FACTORY,
+        secrets::gateway::FACTORY,
+        secrets::cubbyhole::FACTORY,
+        secrets::totp::FACTORY,
+        auth::jwt::FACTORY,
+    ]
 }

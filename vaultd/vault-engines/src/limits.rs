@@ -59,7 +59,7 @@ pub const JWT_MAX_LEEWAY: u64 = 60;
 /// Most static public keys of a mount, and most values of one list of a role.
 pub const JWT_MAX_LIST: usize = 64;
 /// Largest PEM text, in bytes.
-pub const JWT_MAX_PEM_BYTES: usize = 64 * 1024;
+pub const PEM_MAX_BYTES: usize = 64 * 1024;
 /// Smallest and largest RSA modulus, in bits.
 pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -77,3 +77,28 @@ pub const JWKS_MAX_STALE: std::time::Duration = std::time::Duration::from_secs(2
 pub const JWKS_FETCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Most requests that wait for one fetch; others are answered from what is known.
 pub const JWKS_MAX_WAITERS: usize = 64;
+
+/// Longest name of a gateway service, in bytes.
+pub const SERVICE_MAX_NAME_BYTES: usize = 64;
+/// Longest upstream, in bytes.
+pub const SERVICE_MAX_UPSTREAM_BYTES: usize = 300;
+/// Longest header name, in bytes.
+pub const SERVICE_MAX_HEADER_BYTES: usize = 128;
+/// Most further headers of the caller that a service forwards.
+pub const SERVICE_MAX_HEADERS: usize = 32;
+/// Longest template of an injected header, in bytes.
+pub const SERVICE_MAX_TEMPLATE_BYTES: usize = 512;
+/// Longest name of a secret's field, in bytes.
+pub const SERVICE_MAX_FIELD_BYTES: usize = 256;
+/// Most rules on a service's allow-list.
+pub const SERVICE_MAX_RULES: usize = 256;
+/// Longest path pattern of a rule, in bytes.
+pub const SERVICE_MAX_PATTERN_BYTES: usize = 1024;
+/// Time an upstream has when the service does not say.
+pub const SERVICE_DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Longest time a service may give its upstream.
+pub const SERVICE_MAX_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Longest window of a rate limit.
+pub const SERVICE_MAX_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// Most requests of a rate limit.
+pub const SERVICE_MAX_REQUESTS: u64 = 1_000_000_000;

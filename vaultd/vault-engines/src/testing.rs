@@ -333,6 +333,14 @@ impl Bench {
     pub(crate) fn records(&self) -> Vec<String> {
         self.store.lock().records.keys().filter(|k| !k.ends_with("\u{0}fence")).cloned().collect()
     }
+    /// All records.
+    pub(crate) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        self.store.lock().records.iter().map(|(k, r)| (k.clone(), r.1.clone())).collect()
+    }
+    /// Changes every record behind the engine's back.
+    pub(crate) fn rewrite(&self, f: impl Fn(&[u8]) -> Vec<u8>) {
+        self.store.lock().records.values_mut().for_each(|r| r.1 = f(&r.1));
+    }
     /// All stored bytes, to search.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.store.lock().records.values().flat_map(|r| r.1.clone()).collect()

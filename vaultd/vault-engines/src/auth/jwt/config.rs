@@ -1,9 +1,9 @@
 //! `config`: where the keys come from, and who issues the tokens.
 
+use super::keys::KeySet;
 use super::token::Alg;
-use super::{der, keys::KeySet};
 use crate::limits::JWT_MAX_LIST;
-use crate::params;
+use crate::{params, pem};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vault_logical::{Context, Data, Error, ErrorKind, Request, Response, Result, ViewExt, field};
@@ -146,7 +146,7 @@ fn check(c: &Config) -> Result<()> {
     if !c.jwks_url.is_empty() {
         check_url(&c.jwks_url)?;
     }
-    if !c.jwks_ca_pem.is_empty() && (c.jwks_url.is_empty() || !der::is_certificates(&c.jwks_ca_pem)) {
+    if !c.jwks_ca_pem.is_empty() && (c.jwks_url.is_empty() || !pem::is_certificates(&c.jwks_ca_pem)) {
         return Err(Error::invalid("\"jwks_ca_pem\" must hold PEM certificates, and needs \"jwks_url\""));
     }
     if c.algs.iter().any(|a| Alg::parse(a).is_none()) {

@@ -4,9 +4,8 @@
 
 use super::keys::PublicKey;
 use super::token::Family;
-use crate::limits::{JWT_MAX_PEM_BYTES, RSA_BITS};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::limits::RSA_BITS;
+use crate::pem;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -100,35 +99,14 @@ fn certificate(der: &[u8]) -> Option<PublicKey> {
     spki(start.get(..start.len().checked_sub(tbs.0.len())?)?)
 }
 
-/// The one PEM block in `text`: `(label, DER)`.
-fn pem(text: &str) -> Option<(&str, Vec<u8>)> {
-    if text.len() > JWT_MAX_PEM_BYTES {
-        return None;
-    }
-    let (label, rest) = text.trim().strip_prefix("-----BEGIN ")?.split_once("-----")?;
-    let (body, end) = rest.split_once("-----END ")?;
-    if end != format!("{label}-----") {
-        return None;
-    }
-    let body: String = body.split_ascii_whitespace().collect();
-    Some((label, STANDARD.decode(body).ok()?))
-}
-
 /// A public key as PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
 pub(super) fn public_key(text: &str) -> Option<PublicKey> {
-    match pem(text)? {
+    match pem::block(text)? {
         ("PUBLIC KEY", der) => spki(&der),
         ("RSA PUBLIC KEY", der) => pkcs1(&der),
         ("CERTIFICATE", der) => certificate(&der),
         _ => None,
     }
-}
-
-/// True for one or more PEM certificates.
-pub(super) fn is_certificates(text: &str) -> bool {
-    const END: &str = "-----END CERTIFICATE-----";
-    let blocks: Vec<&str> = text.trim().split_inclusive(END).collect();
-    !blocks.is_empty() && blocks.iter().all(|b| matches!(pem(b), Some(("CERTIFICATE", _))))
 }
 
 /// Bits of a big-endian number without leading zero bytes.

@@ -1,0 +1,129 @@
+//! `gateway`: which services apps may call with a key they cannot read.
+//!
+//! This is the control plane: it keeps [`ServiceConfig`] records at `service/<name>`. The data
+//! plane (`proxy/`) is not an API of this engine.
+//!
+//! Binding is reading: whoever may point a service at an upstream of theirs could read its key
+//! there, so every create and every change needs `read` on the credential's path with the token of
+//! the same request, whatever else that token may do.
+
+mod rules;
+mod service;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+use crate::limits::SERVICE_MAX_NAME_BYTES;
+use crate::params;
+use async_trait::async_trait;
+use vault_logical::{
+    Charge, Context, Descriptor, Engine, EngineKind, Error, ErrorKind, Factory, Operation, PathHelp, Request,
+    Response, Result, ServiceConfig, ViewExt,
+};
+
+pub(crate) const FACTORY: Factory =
+    Factory { type_name: "gateway", kind: EngineKind::Secret, make: |_, _| Ok(std::sync::Arc::new(Gateway)) };
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    type_name: "gateway",
+    kind: EngineKind::Secret,
+    description: "services that apps call without holding their keys",
+    unauthenticated: &[],
+    sudo: &[],
+    // Nothing of a service is secret; what an administrator changed belongs in the record.
+    audit_clear: &["upstream", "allow_private", "caller_header", "timeout"],
+    paths: &[
+        PathHelp { pattern: "services/", summary: "List services." },
+        PathHelp {
+            pattern: "services/:name",
+            summary: "Define, read and delete a service; defining one needs read on its credential.",
+        },
+    ],
+};
+
+struct Gateway;
+
+enum Route<'a> {
+    Services,
+    Service(&'a str),
+}
+
+fn route(path: &str) -> Result<Route<'_>> {
+    match path.split_once('/') {
+        None if path == "services" => Ok(Route::Services),
+        Some(("services", "")) => Ok(Route::Services),
+        Some(("services", name)) if params::is_name(name, b"") && name.len() <= SERVICE_MAX_NAME_BYTES => {
+            Ok(Route::Service(name))
+        }
+        _ => Err(Error::unsupported_path()),
+    }
+}
+
+fn record_path(name: &str) -> String {
+    format!("service/{name}")
+}
+
+async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
+    let service = service::parse(&request.data, &cx.mount.path)?;
+    if !cx.secrets.caller_may_read(&service.credential.path).await? {
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "permission denied: needs read on the credential's path",
+        ));
+    }
+    cx.view.put_json(&record_path(name), &service).await?;
+    let mut response = Response::empty();
+    if service.allow.is_empty() {
+        response = response.warn("no rule in \"allow\": every call of this service is refused");
+    }
+    if service.auth.is_empty() {
+        response = response.warn("no method in \"auth\": every caller of this service is refused");
+    }
+    Ok(params::check(response, &request.data, service::FIELDS, &["name"]))
+}
+
+async fn read(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
+    let service: ServiceConfig = cx.view.get_json(&record_path(name)).await?.ok_or_else(Error::not_found)?;
+    if service.v != service::FORM {
+        return Err(Error::internal("stored service is of a newer form"));
+    }
+    Ok(params::check(Response::data(service::describe(&service)), &request.data, &[], &["name"]))
+}
+
+#[async_trait]
+impl Engine for Gateway {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
+        match route(&request.path) {
+            Ok(Route::Service(name)) => Ok(Some(cx.view.get(&record_path(name)).await?.is_some())),
+            _ => Ok(None),
+        }
+    }
+
+    async fn handle(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Request,
+        _charge: Option<&Charge>,
+    ) -> Result<Response> {
+        use Operation::{Create, Delete, List, Read, Update};
+        match (route(&request.path)?, request.operation) {
+            (Route::Services, List) => {
+                let (after, limit) = params::page(&request.data)?;
+                let keys = cx.view.list("service/", after.as_deref(), limit).await?;
+                Ok(params::check(Response::keys(keys), &request.data, params::LIST_FIELDS, &[]))
+            }
+            (Route::Service(name), Read) => read(cx, request, name).await,
+            (Route::Service(name), Create | Update) => write(cx, request, name).await,
+            (Route::Service(name), Delete) => {
+                cx.view.delete(&record_path(name)).await?;
+                Ok(Response::empty())
+            }
+            _ => Err(Error::unsupported_operation()),
+        }
+    }
+}
