@@ -53,8 +53,10 @@ pub const MAX_PARTITIONS: usize = 1 << 20;
 pub const VERIFY_BATCH: std::ops::RangeInclusive<usize> = 16..=1024;
 /// Bytes a verification aims to hold at a time.
 pub const VERIFY_BATCH_BYTES: usize = 1024 * 1024;
-/// Most writes to the anchor file: one in this many milliseconds.
-pub const ANCHOR_INTERVAL_MS: u64 = 1000;
+/// Least time between two writes of the anchor file while the vault is in use.
+pub const ANCHOR_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Longest a seal waits for writes under way before it wipes the keys from under them.
+pub const SEAL_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Largest anchor file.
 pub const MAX_ANCHOR_BYTES: u64 = 4096;
 /// Longest wait for an earlier store of this process to let go of the writer's place.

@@ -69,7 +69,6 @@ pub async fn begin(sealed: SealedStore, p: InitParams) -> Result<Initialising, E
 
     let (keys, scope) = Keys::new(&inner.arena);
     let made = make(inner, &scope, store_id, p).await?;
-    keys.keep();
     let start = Start {
         physical: inner.physical.clone(),
         store_id,
@@ -84,6 +83,7 @@ pub async fn begin(sealed: SealedStore, p: InitParams) -> Result<Initialising, E
     };
     *inner.config.write() = Some(made.config);
     let store = Store::start(start, place)?;
+    keys.keep();
     Ok(Initialising { sealed: sealed.clone(), store, shares: made.shares })
 }
 

@@ -52,7 +52,6 @@ pub async fn unseal(
     });
 
     let partitions = verify(inner.physical.clone(), store_id, keyring.clone(), head.clone()).await?;
-    keys.keep();
     let start = Start {
         physical: inner.physical.clone(),
         store_id,
@@ -66,6 +65,7 @@ pub async fn unseal(
         state: State { head, digest, partitions, boot },
     };
     let store = Store::start(start, place)?;
+    keys.keep();
     // From the first unseal on nothing may take this store for half-made, and it must be able to write its anchor.
     let opened = match store.change(Change::Opened { epoch }).await {
         Ok(()) => store.anchor().await,

@@ -15,7 +15,7 @@ pub use transaction::Transaction;
 
 use crate::anchor::{AnchorFile, Phase};
 use crate::keyring::{KeyName, Keyring};
-use crate::limits::{COMMIT_QUEUE, PURGE_BATCH};
+use crate::limits::{COMMIT_QUEUE, PURGE_BATCH, SEAL_WAIT};
 use crate::names::Names;
 use crate::physical::Physical;
 use crate::seal::SealConfig;
@@ -259,7 +259,8 @@ impl Store {
         self.change(Change::Settled).await
     }
 
-    /// Finishes what is waiting, writes the anchor and wipes every key; later calls say `Sealed`. Returns when done.
+    /// Finishes what is waiting, writes the anchor and wipes every key; later calls say `Sealed`. Returns when done; a
+    /// write that hangs is given [`SEAL_WAIT`].
     pub async fn seal(&self) {
         if let Err(e) = self.end(false).await {
             tracing::warn!(error = %e, "sealed, but not cleanly");
@@ -270,19 +271,29 @@ impl Store {
     pub(crate) async fn end(&self, initialised: bool) -> Result<(), Error> {
         let shared = self.shared();
         shared.sealed.store(true, Ordering::SeqCst);
-        let (reply, done) = oneshot::channel();
-        let sent = self.inner.queue.send(Command::Seal { initialised, reply }).await;
-        let result = match sent {
-            Ok(()) => done.await.unwrap_or(Err(Error::Sealed)),
-            Err(_) => Err(Error::Sealed),
+        let drained = async {
+            let (reply, done) = oneshot::channel();
+            let sent = self.inner.queue.send(Command::Seal { initialised, reply }).await;
+            let result = match sent {
+                Ok(()) => done.await.unwrap_or(Err(Error::Sealed)),
+                Err(_) => Err(Error::Sealed),
+            };
+            let mut ended = shared.ended.subscribe();
+            // The sender lives as long as `shared`.
+            let _ = ended.wait_for(|ended| *ended).await;
+            result
         };
-        let mut ended = shared.ended.subscribe();
-        // The sender lives as long as `shared`.
-        let _ = ended.wait_for(|ended| *ended).await;
-        match result {
+        match tokio::time::timeout(SEAL_WAIT, drained).await {
             // Somebody else sealed it first: that is what was asked for, unless more was.
-            Err(Error::Sealed) if !initialised => Ok(()),
-            result => result,
+            Ok(Err(Error::Sealed)) if !initialised => Ok(()),
+            Ok(result) => result,
+            Err(_) => {
+                // A write hangs. The keys go now; what was not acknowledged stays that way.
+                let scope = shared.scope.clone();
+                let _ = tokio::task::spawn_blocking(move || scope.close()).await;
+                shared.names.clear();
+                Err(Error::Failed("a write did not end in time".into()))
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod change;
 mod round;
 pub mod state;
+mod upkeep;
 
 pub use round::seal_head;
 
@@ -14,19 +15,16 @@ use super::Changed;
 use super::request::{Batch, Command, Request, Title};
 use super::shared::Shared;
 use crate::anchor::{Anchor, AnchorFile, Phase};
-use crate::limits::{ANCHOR_INTERVAL_MS, MAX_ROUND_BYTES, MAX_ROUND_TXNS};
+use crate::limits::{MAX_ROUND_BYTES, MAX_ROUND_TXNS};
 use crate::physical::{self, Fence, Outcome, Txn};
 use crate::{CommitError, Error};
 use change::{Change, Prepared};
 use round::{Round, Sealed};
 use state::State;
-use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use upkeep::Upkeep;
 
 type Reply = oneshot::Sender<Result<u64, CommitError>>;
 
@@ -34,12 +32,7 @@ pub struct Committer {
     shared: Arc<Shared>,
     state: State,
     queue: mpsc::Receiver<Command>,
-    anchor: AnchorFile,
-    phase: Phase,
-    /// The anchor file says less than the store holds.
-    behind: bool,
-    next_anchor: Instant,
-    writing: Option<JoinHandle<()>>,
+    upkeep: Upkeep,
     /// Why nothing is acknowledged any more.
     failed: Option<String>,
 }
@@ -66,25 +59,15 @@ impl Committer {
             .max_blocking_threads(2)
             .build()
             .map_err(|e| Error::Worker(e.to_string()))?;
+        let upkeep = Upkeep::new(anchor, phase);
         let run = move || {
             let end = End { shared: shared.clone(), place: Some(place) };
             runtime.block_on(async move {
-                let committer = Committer {
-                    shared,
-                    state,
-                    queue,
-                    anchor,
-                    phase,
-                    behind: false,
-                    next_anchor: Instant::now() + Duration::from_millis(ANCHOR_INTERVAL_MS),
-                    writing: None,
-                    failed: None,
-                };
-                committer.run().await;
+                Committer { shared, state, queue, upkeep, failed: None }.run().await;
             });
             drop(end);
         };
-        let thread = std::thread::Builder::new().name("storage-commit".into());
+        let thread = std::thread::Builder::new().name("storage-barrier".into());
         thread.spawn(run).map(|_| ()).map_err(|e| Error::Worker(e.to_string()))
     }
 
@@ -92,8 +75,11 @@ impl Committer {
         let last = loop {
             let command = tokio::select! {
                 command = self.queue.recv() => command,
-                () = anchor_due(self.behind, self.next_anchor) => {
-                    self.write_anchor().await;
+                due = self.upkeep.due() => {
+                    if due {
+                        let anchor = self.present();
+                        self.upkeep.write_behind(anchor);
+                    }
                     continue;
                 }
             };
@@ -113,8 +99,8 @@ impl Committer {
                     let _ = reply.send(done);
                 }
                 Command::Anchor(reply) => {
-                    let done = self.anchor_now().await;
-                    let _ = reply.send(done);
+                    let anchor = self.present();
+                    let _ = reply.send(self.upkeep.write(anchor).await);
                 }
                 Command::Seal { initialised, reply } => break Some((initialised, reply)),
             }
@@ -271,7 +257,7 @@ impl Committer {
         self.state.digest = sealed.digest;
         self.shared.progress.term_writes.store(self.state.head.term_writes, Ordering::SeqCst);
         self.shared.progress.raised.store(self.state.head.raised, Ordering::SeqCst);
-        self.behind = true;
+        self.upkeep.behind();
     }
 
     /// Tells the sinks, before anybody gets an acknowledgement.
@@ -293,33 +279,24 @@ impl Committer {
     fn present(&self) -> Result<Anchor, Error> {
         let head = &self.state.head;
         let index = &self.shared.keyring.load().index;
-        Anchor::of(self.phase, self.shared.store_id, head.epoch, head.seq, self.state.digest, index)
+        Anchor::of(self.upkeep.phase, self.shared.store_id, head.epoch, head.seq, self.state.digest, index)
     }
 
-    /// Writes the anchor on another thread; the store is ahead of it meanwhile, never behind.
-    async fn write_anchor(&mut self) {
-        self.anchor_written().await;
-        self.next_anchor = Instant::now() + Duration::from_millis(ANCHOR_INTERVAL_MS);
-        self.behind = false;
-        let (file, anchor) = (self.anchor.clone(), self.present());
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(e) = anchor.and_then(|anchor| file.write(&anchor)) {
-                tracing::error!(error = %e, "cannot write the anchor: a rollback of the store may go unnoticed");
-            }
-        }));
-    }
-
-    /// Writes the anchor and waits for it.
-    async fn anchor_now(&mut self) -> Result<(), Error> {
-        self.anchor_written().await;
-        self.behind = false;
-        self.present().and_then(|anchor| self.anchor.write(&anchor))
-    }
-
-    async fn anchor_written(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            let _ = writing.await;
+    /// The last anchor of this unsealed period.
+    async fn finish(&mut self, initialised: bool) -> Result<(), Error> {
+        if let Some(why) = &self.failed {
+            self.upkeep.settle().await;
+            return Err(Error::Failed(why.clone()));
         }
+        if initialised {
+            self.upkeep.phase = Phase::Initialised;
+        }
+        let anchor = self.present();
+        let written = self.upkeep.write(anchor).await;
+        if let Err(e) = &written {
+            tracing::error!(error = %e, "cannot write the anchor while sealing");
+        }
+        written
     }
 
     /// Answers what came after the end.
@@ -333,22 +310,6 @@ impl Committer {
                 }
             }
         }
-    }
-
-    /// The last anchor of this unsealed period.
-    async fn finish(&mut self, initialised: bool) -> Result<(), Error> {
-        if let Some(why) = self.failed.clone() {
-            self.anchor_written().await;
-            return Err(Error::Failed(why));
-        }
-        if initialised {
-            self.phase = Phase::Initialised;
-        }
-        let written = self.anchor_now().await;
-        if let Err(e) = &written {
-            tracing::error!(error = %e, "cannot write the anchor while sealing");
-        }
-        written
     }
 }
 
@@ -369,10 +330,6 @@ impl Drop for End {
         drop(self.place.take());
         self.shared.ended.send_replace(true);
     }
-}
-
-async fn anchor_due(behind: bool, at: Instant) {
-    if behind { sleep_until(at).await } else { pending().await }
 }
 
 fn answer(reply: Reply, result: Result<u64, CommitError>) {

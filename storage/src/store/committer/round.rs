@@ -98,7 +98,8 @@ impl<'a> Round<'a> {
                 return Err(CommitError::Conflict);
             }
         }
-        for (key, _) in &batch.writes {
+        for (key, write) in &batch.writes {
+            self.keyring.current(write.space.namespace)?;
             self.header(key).await?;
         }
         if batch.writes.is_empty() && batch.riders.is_empty() {

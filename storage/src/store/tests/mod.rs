@@ -1,5 +1,6 @@
 mod commit;
 mod crash;
+mod ending;
 mod keys;
 mod list;
 mod model;
