@@ -8,12 +8,14 @@ use crate::Error;
 use crate::head::ClearHead;
 use crate::head::mac::{MAC_BYTES, Use, mac};
 use crate::limits::MAX_ANCHOR_BYTES;
+use parking_lot::Mutex;
 use secmem::{Key, ct};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use uuid::Uuid;
 
 #[cfg(test)]
@@ -167,11 +169,15 @@ pub enum Found {
 #[derive(Clone, Debug)]
 pub struct AnchorFile {
     dir: PathBuf,
+    /// A store in memory ends with the process, and so does its anchor.
+    volatile: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
 impl AnchorFile {
+    /// In `dir`; an empty path is the anchor of a store in memory.
     pub fn in_dir(dir: &Path) -> AnchorFile {
-        AnchorFile { dir: dir.to_owned() }
+        let volatile = dir.as_os_str().is_empty().then(Default::default);
+        AnchorFile { dir: dir.to_owned(), volatile }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -184,6 +190,13 @@ impl AnchorFile {
 
     pub fn read(&self) -> Result<Found, Error> {
         let mut bytes = Vec::new();
+        if let Some(kept) = &self.volatile {
+            let kept = kept.lock();
+            return Ok(match kept.is_empty() {
+                true => Found::Nothing,
+                false => Anchor::decode(&kept).map_or(Found::Damaged, Found::Anchor),
+            });
+        }
         let file = match File::open(self.path()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             opened => opened.map_err(|e| self.error(e))?,
@@ -199,6 +212,10 @@ impl AnchorFile {
 
     fn try_write(&self, anchor: &Anchor) -> io::Result<()> {
         let bytes = anchor.encode().map_err(io::Error::other)?;
+        if let Some(kept) = &self.volatile {
+            *kept.lock() = bytes;
+            return Ok(());
+        }
         let temporary = self.dir.join("anchor.new");
         match fs::remove_file(&temporary) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

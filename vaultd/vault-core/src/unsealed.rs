@@ -152,7 +152,7 @@ impl Unsealed {
         self.invoke.clear();
         self.tokens.clear();
         self.store.seal().await;
-        self.arena.wipe();
+        self.arena.close();
         tracing::debug!(in_flight = self.in_flight.load(Ordering::Relaxed), "vault stopped");
     }
 
