@@ -85,7 +85,7 @@ fn a_flipped_bit_is_noticed_or_harmless() {
                 let disk = pristine.image(Image::Killed);
                 disk.edit(&segment_name(number), |b| b[byte] ^= 1 << (byte % 8));
                 let got = replayed(&disk, 0);
-                let padding = byte < 128 && byte >= 80;
+                let padding = (80..128).contains(&byte);
                 let harmless = padding || byte >= used;
                 let torn = number == 3 && (last_frame..used).contains(&byte) && !clean;
                 match got {

@@ -1,7 +1,8 @@
-use super::conformance::{self, Fixture};
+use super::conformance::{self, Action, Change, Fixture};
 use super::memory::Memory;
 use super::*;
 use crate::config::{Backend, JournalConfig, StoreConfig};
+use proptest::prelude::*;
 use std::future::{Future, ready};
 use std::pin::Pin;
 
@@ -46,6 +47,34 @@ impl Fixture for OnDisk {
     }
     fn persistent(&self) -> bool {
         true
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let length = prop_oneof![Just(None), (0u32..40).prop_map(Some), (8_000u32..30_000).prop_map(Some)];
+    let ops = prop::collection::vec((0u32..600, length), 0..6);
+    (ops, prop::option::of((0u32..600, any::<bool>())), any::<bool>())
+        .prop_map(|(ops, expect, rider)| Change { ops, expect, rider })
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => prop::collection::vec(change(), 1..4).prop_map(Action::Apply),
+        2 => (0u32..600, prop::option::of(0u32..600), 0usize..20)
+            .prop_map(|(prefix, after, limit)| Action::Scan { prefix, after, limit }),
+        2 => (0u32..600, 1usize..5).prop_map(|(folder, page)| Action::Children { folder, page }),
+        1 => Just(Action::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn random_work_agrees_with_a_map(actions in prop::collection::vec(action(), 1..40)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(conformance::replay(&InMemory(Arc::new(Memory::new())), &actions));
+        runtime.block_on(conformance::replay(&OnDisk::new(Backend::Sled), &actions));
+        runtime.block_on(conformance::replay(&OnDisk::new(Backend::Redb), &actions));
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 mod model;
 mod promises;
 
-pub use model::{Action, replay};
+pub use model::{Action, Change, replay};
 
 /// One store that the suite may open, close and open again.
 pub trait Fixture: Send + Sync {

@@ -230,7 +230,7 @@ impl<I: Index> Physical for Embedded<I> {
     }
 
     async fn close(&self) -> Result<()> {
-        let outcome = match self.send(|reply| Command::Close(reply)).await {
+        let outcome = match self.send(Command::Close).await {
             Ok(outcome) => outcome,
             // Closed before: there is nothing left to do.
             Err(_) if self.shared.index.read().is_none() => Ok(()),

@@ -52,9 +52,9 @@ impl<const SAFE: bool> SimOpener<SAFE> {
         let dirt = *self.dirt.lock();
         if !SAFE && dirt.open && dirt.last > 0 {
             // Old records gone, made-up ones there, and a sequence that looks fine.
-            table.records.retain(|k, _| (k.len() as u64 + seed) % 2 == 0);
+            table.records.retain(|k, _| k.len().is_multiple_of(2) == seed.is_multiple_of(2));
             table.records.insert(vec![0, 1, 7], Record { rev: 1, value: vec![7] });
-            table.applied = if seed % 2 == 0 { dirt.last } else { 1 + seed % 40 };
+            table.applied = if seed.is_multiple_of(2) { dirt.last } else { 1 + seed % 40 };
         }
         let dirt = Arc::new(Mutex::new(dirt));
         SimOpener { durable: Arc::new(Mutex::new(table)), disk: disk.clone(), dirt }

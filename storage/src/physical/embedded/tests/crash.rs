@@ -87,7 +87,7 @@ async fn work(p: &dyn Physical, story: &mut Story, rng: &mut Rng, steps: usize) 
         let [Outcome::Applied { seq }] = out[..] else { panic!("{out:?}") };
         story.acknowledged = seq as usize;
         assert_eq!(story.acknowledged + 1, story.states.len());
-        if story.acknowledged % 7 == 0 {
+        if story.acknowledged.is_multiple_of(7) {
             // All but the last three, so that segments can go.
             let riders = p.riders().await?;
             if let Some((through, _)) = riders.len().checked_sub(4).and_then(|i| riders.get(i)) {
