@@ -1,1 +1,79 @@
-fn main() {}
+//! `vault-cli`: the operator's command line, with the commands and the output of Vault's.
+//!
+//! Exit codes: 0 done, 1 an error on this side, 2 an error from the server or a sealed vault.
+
+mod args;
+mod commands;
+mod context;
+mod failure;
+mod io;
+pub mod limits;
+mod output;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod token_file;
+mod values;
+
+use clap::Parser;
+use failure::{LOCAL, OK, Outcome};
+use io::Io;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+fn main() -> ExitCode {
+    let (stdout, stderr, stdin) = (std::io::stdout(), std::io::stderr(), std::io::stdin());
+    let mut ask = |prompt: &str| {
+        let answer = Zeroizing::new(rpassword::prompt_password(prompt)?);
+        Ok(answer.as_str().into())
+    };
+    let mut io = Io {
+        terminal: stdout.is_terminal(),
+        out: &mut stdout.lock(),
+        err: &mut stderr.lock(),
+        input: &mut stdin.lock(),
+        var: &|name| std::env::var(name).ok(),
+        ask: &mut ask,
+    };
+    ExitCode::from(run(std::env::args_os(), &mut io))
+}
+
+/// Runs one command line against the given world and returns its exit code.
+fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
+    let code = match args::Cli::try_parse_from(args::rewrite(args)) {
+        Ok(cli) => command(cli, io),
+        Err(e) if e.use_stderr() => {
+            let _ = write!(io.err, "{e}");
+            return LOCAL;
+        }
+        // Help and version.
+        Err(e) => {
+            let _ = write!(io.out, "{e}");
+            return OK;
+        }
+    };
+    match code.and_then(|code| io.out.flush().map(|()| code).map_err(Into::into)) {
+        Ok(code) => code,
+        Err(failure) => {
+            let _ = writeln!(io.err, "{failure}");
+            failure.code
+        }
+    }
+}
+
+fn command(cli: args::Cli, io: &mut Io<'_>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let io = Io {
+        out: &mut *io.out,
+        err: &mut *io.err,
+        input: &mut *io.input,
+        terminal: io.terminal,
+        var: io.var,
+        ask: &mut *io.ask,
+    };
+    let mut cx = context::Context::new(cli.flags, io)?;
+    runtime.block_on(cli.command.run(&mut cx))
+}

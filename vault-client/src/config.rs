@@ -161,6 +161,13 @@ impl Builder {
         self
     }
 
+    /// Check certificates, whatever the environment said.
+    #[must_use]
+    pub fn verify(mut self) -> Self {
+        self.tls.danger_skip_verify = false;
+        self
+    }
+
     /// Allow `http://` to another host than this one: the token and every secret go in clear.
     #[must_use]
     pub fn danger_plain_http(mut self) -> Self {

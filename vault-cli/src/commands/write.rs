@@ -1,0 +1,35 @@
+//! `write`
+
+use crate::context::Context;
+use crate::failure::{Failure, OK, Outcome};
+use crate::values;
+use vault_client::{Call, SecretMap};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// API path
+    path: String,
+    /// Fields: key=value, key=@file, key=- (standard input), @file or - (a JSON object)
+    data: Vec<String>,
+    /// Write although there is no field
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Args {
+    pub async fn run(self, cx: &mut Context<'_>) -> Outcome {
+        if self.data.is_empty() && !self.force {
+            return Err(
+                Failure::local("no field to write").advise("Write key=value, or -force to write nothing.")
+            );
+        }
+        let data = SecretMap::from(values::parse(&self.data, &mut cx.io)?);
+        let client = cx.client()?;
+        let call = cx.wrap(Call::write(&client, &self.path).json(data.expose()))?;
+        match call.send::<SecretMap>().await? {
+            Some(answer) => cx.answer(&answer)?,
+            None => cx.say(&format!("Success! Data written to: {}", self.path))?,
+        }
+        Ok(OK)
+    }
+}

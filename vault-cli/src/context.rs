@@ -1,0 +1,102 @@
+//! What every command gets: flags, streams, and a client on demand.
+
+use crate::args::Flags;
+use crate::failure::Failure;
+use crate::io::Io;
+use crate::output::Format;
+use crate::{token_file, values};
+use std::time::Duration;
+use vault_client::{Builder, Call, Client};
+
+/// One run of the command line.
+pub struct Context<'a> {
+    pub flags: Flags,
+    pub io: Io<'a>,
+    pub format: Format,
+}
+
+impl<'a> Context<'a> {
+    /// Flags win over environment variables.
+    ///
+    /// # Errors
+    /// For an unknown `VAULT_FORMAT`.
+    pub fn new(flags: Flags, io: Io<'a>) -> Result<Context<'a>, Failure> {
+        let format = match (flags.format, io.var("VAULT_FORMAT")) {
+            (Some(f), _) => f,
+            (None, Some(name)) => clap::ValueEnum::from_str(&name, true)
+                .map_err(|_| Failure::local(format!("VAULT_FORMAT: {name:?} is not table, json or yaml")))?,
+            (None, None) => Format::default(),
+        };
+        Ok(Context { flags, io, format })
+    }
+
+    /// A client with the token of `VAULT_TOKEN` or `~/.vault-token`, if there is one.
+    ///
+    /// # Errors
+    /// For unusable settings, or a token file that is not this user's alone.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let client = self.anonymous()?;
+        if !client.has_token() {
+            let stored = match self.io.home() {
+                Ok(home) => token_file::read(&home)?,
+                Err(_) => None,
+            };
+            if let Some(token) = stored {
+                client.set_token(token)?;
+            }
+        }
+        Ok(client)
+    }
+
+    /// A client for calls that need no token; the token file is not read.
+    ///
+    /// # Errors
+    /// For unusable settings.
+    pub fn anonymous(&self) -> Result<Client, Failure> {
+        let f = &self.flags;
+        let mut b = Builder::from_lookup(|name| self.io.var(name))?;
+        if let Some(a) = &f.address {
+            b = b.address(a);
+        }
+        if let Some(p) = &f.ca_cert {
+            b = b.only_ca_file(p);
+        }
+        if let Some(p) = &f.ca_path {
+            b = b.ca_dir(p);
+        }
+        if let (Some(cert), Some(key)) = (&f.client_cert, &f.client_key) {
+            b = b.client_certificate(cert, key);
+        } else if f.client_cert.is_some() || f.client_key.is_some() {
+            return Err(Failure::local("-client-cert and -client-key go together"));
+        }
+        if let Some(n) = &f.tls_server_name {
+            b = b.server_name(n);
+        }
+        match f.tls_skip_verify {
+            Some(true) => b = b.danger_skip_verify(),
+            Some(false) => b = b.verify(),
+            None => {}
+        }
+        if f.allow_tls12 {
+            b = b.allow_tls12();
+        }
+        if f.danger_plain_http {
+            b = b.danger_plain_http();
+        }
+        if let Some(n) = &f.namespace {
+            b = b.namespace(n);
+        }
+        Ok(b.build()?)
+    }
+
+    /// Adds `-wrap-ttl` to a call.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn wrap<'c>(&self, call: Call<'c>) -> Result<Call<'c>, Failure> {
+        match &self.flags.wrap_ttl {
+            Some(ttl) => Ok(call.wrap_ttl(Duration::from_secs(values::seconds(ttl)?))),
+            None => Ok(call),
+        }
+    }
+}

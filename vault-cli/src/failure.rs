@@ -1,0 +1,95 @@
+//! How a command fails: what happened, what to do next, and the exit code.
+
+use std::fmt;
+use vault_client::{Error, Kind};
+
+/// Exit code of success.
+pub const OK: u8 = 0;
+/// Exit code of errors on this side: flags, files, no terminal.
+pub const LOCAL: u8 = 1;
+/// Exit code of errors from the server, and of a sealed vault.
+pub const SERVER: u8 = 2;
+
+/// What a command ends with: an exit code, or a failure to print.
+pub type Outcome = Result<u8, Failure>;
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: u8,
+    pub message: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+impl Failure {
+    /// A failure on this side.
+    pub fn local(message: impl Into<String>) -> Failure {
+        Failure { code: LOCAL, message: message.into(), advice: None }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Failure {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Nothing is stored at a path.
+    pub fn nothing_at(path: &str) -> Failure {
+        Failure { code: SERVER, message: format!("No value found at {path}"), advice: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let code = if error.kind() == Kind::Config { LOCAL } else { SERVER };
+        Failure { code, advice: advice(&error), message: error.to_string() }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::local(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error: {}", self.message)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n\n{advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn advice(error: &Error) -> Option<String> {
+    let text = match error.kind() {
+        Kind::Sealed => "The vault is sealed. Unseal it with: vault-cli operator unseal".to_owned(),
+        Kind::Connect => connect_advice(&error.to_string()),
+        Kind::PermissionDenied => "Is the token still valid? See: vault-cli token lookup\n\
+             What may it do there? See: vault-cli token capabilities <path>"
+            .to_owned(),
+        Kind::PreconditionFailed => {
+            "Somebody wrote it in the meantime, or it exists already. Read it, then write with -cas=<its version>."
+                .to_owned()
+        }
+        Kind::Unsupported => "This server does not offer that.".to_owned(),
+        Kind::RateLimited => "Too many requests: try again later.".to_owned(),
+        Kind::Timeout => "A write may have happened all the same: look before you repeat it. \
+             VAULT_CLIENT_TIMEOUT sets the bound."
+            .to_owned(),
+        Kind::NotFound => "Is something mounted there? See: vault-cli secrets list".to_owned(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn connect_advice(text: &str) -> String {
+    if text.contains("UnknownIssuer") || text.contains("certificate") {
+        "Name the CA that signed the server's certificate with -ca-cert or VAULT_CACERT.".to_owned()
+    } else {
+        "Is the server running there? Name its address with -address or VAULT_ADDR.".to_owned()
+    }
+}

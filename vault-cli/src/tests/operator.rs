@@ -1,0 +1,107 @@
+//! `operator` and `status`.
+
+use crate::testing::Server;
+
+const INIT: &str = r#"{"keys":["aa","bb"],"keys_base64":["qg==","uw=="],"root_token":"hvs.root"}"#;
+const SEALED: &str =
+    r#"{"type":"shamir","initialized":true,"sealed":true,"t":2,"n":2,"progress":1,"nonce":"n1"}"#;
+
+#[test]
+fn init_prints_shares_and_token_once() {
+    let server =
+        Server::table(&[("PUT sys/init", 200, INIT), ("GET sys/init", 200, r#"{"initialized":false}"#)]);
+    let mut world = server.world();
+    let (code, out, _) = world.run(&["operator", "init", "-key-shares=2", "-key-threshold=2"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.starts_with("Unseal Key 1: qg==\nUnseal Key 2: uw==\n\nInitial Root Token: hvs.root\n"),
+        "{out}"
+    );
+    assert_eq!(server.last().1, r#"{"secret_shares":2,"secret_threshold":2}"#);
+    assert_eq!(server.seen()[0].token, None);
+    let (_, out, _) = world.run(&["operator", "init", "-n", "2", "-t", "2", "-format=json"]);
+    let v: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (v["unseal_keys_b64"][1].as_str(), v["unseal_keys_hex"][0].as_str(), v["root_token"].as_str()),
+        (Some("uw=="), Some("aa"), Some("hvs.root"))
+    );
+    assert_eq!(world.run(&["operator", "init", "-n=1", "-t=1", "-field=root_token"]).1, "hvs.root");
+    assert_eq!(world.run(&["operator", "init", "-status"]).0, 2);
+}
+
+#[test]
+fn unseal_asks_without_echo_or_reads_input() {
+    let server = Server::table(&[("PUT sys/unseal", 200, SEALED)]);
+    let mut world = server.world().types("share-typed").input("share-piped\n");
+    let (code, out, _) = world.run(&["operator", "unseal"]);
+    assert!(code == 0 && out.contains("Unseal Progress    1/2"), "{out}");
+    assert_eq!(world.prompts(), ["Unseal Key (will be hidden): "]);
+    assert_eq!(server.last().1, r#"{"key":"share-typed","reset":false}"#);
+    world.run(&["operator", "unseal", "-"]);
+    assert_eq!(server.last().1, r#"{"key":"share-piped","reset":false}"#);
+    let (_, _, err) = world.run(&["operator", "unseal", "share-argv"]);
+    assert_eq!(server.last().1, r#"{"key":"share-argv","reset":false}"#);
+    assert!(err.contains("history") && !err.contains("share-argv"), "{err}");
+    world.run(&["operator", "unseal", "-reset"]);
+    assert_eq!(server.last().1, r#"{"reset":true}"#);
+    world.run(&["operator", "unseal", "-accept-rollback", "-"]);
+    assert_eq!(server.last().1, r#"{"key":"share-piped","reset":false,"accept_rollback":true}"#);
+    let (code, _, err) = world.run(&["operator", "unseal"]);
+    assert!(code == 1 && err.contains("write -"), "no terminal: {err}");
+    assert!(server.seen().iter().all(|s| s.token.is_none()));
+}
+
+#[test]
+fn seal_rotate_and_key_status() {
+    let server = Server::table(&[
+        ("PUT sys/seal", 204, ""),
+        ("PUT sys/rotate", 204, ""),
+        (
+            "GET sys/key-status",
+            200,
+            r#"{"data":{"term":2,"install_time":"2026-01-01T00:00:00Z","encryptions":7}}"#,
+        ),
+    ]);
+    let mut world = server.world();
+    assert_eq!(world.run(&["operator", "seal"]).1, "Success! Vault is sealed.\n");
+    let (_, out, _) = world.run(&["operator", "rotate"]);
+    assert!(out.starts_with("Success! Rotated key\n") && out.contains("Key Term            2"), "{out}");
+    assert_eq!(world.run(&["operator", "key-status", "-field=term"]).1, "2");
+}
+
+#[test]
+fn rekey_step_by_step() {
+    let server = Server::table(&[
+        (
+            "PUT sys/rekey/init",
+            200,
+            r#"{"nonce":"n1","started":true,"t":2,"n":3,"progress":0,"required":2,"verification_required":true}"#,
+        ),
+        ("GET sys/rekey/init", 200, r#"{"nonce":"n1","started":true,"t":2,"n":3,"progress":1,"required":2}"#),
+        (
+            "PUT sys/rekey/update",
+            200,
+            r#"{"nonce":"n1","complete":true,"keys":["aa"],"keys_base64":["qg=="],"verification_required":true,"verification_nonce":"v1"}"#,
+        ),
+        ("PUT sys/rekey/verify", 200, r#"{"nonce":"v1","complete":true}"#),
+        ("DELETE sys/rekey/init", 204, ""),
+    ]);
+    let mut world = server.world().types("old").input("new");
+    let (_, out, _) =
+        world.run(&["operator", "rekey", "-init", "-key-shares=3", "-key-threshold=2", "-verify"]);
+    assert!(out.contains("Rekey Progress           0/2"), "{out}");
+    assert_eq!(server.last().1, r#"{"secret_shares":3,"secret_threshold":2,"require_verification":true}"#);
+    let (code, out, _) = world.run(&["operator", "rekey"]);
+    assert_eq!(server.last().1, r#"{"key":"old","nonce":"n1"}"#, "the nonce is looked up");
+    assert!(code == 0 && out.starts_with("Key 1: qg==\n") && out.contains("-verify -nonce=v1"), "{out}");
+    let (_, out, _) = world.run(&["operator", "rekey", "-verify", "-nonce=v1", "-"]);
+    assert_eq!(server.last(), ("PUT sys/rekey/verify".into(), r#"{"key":"new","nonce":"v1"}"#.into()));
+    assert!(out.contains("complete"), "{out}");
+    assert!(world.run(&["operator", "rekey", "-status"]).1.contains("1/2"));
+    assert!(world.run(&["operator", "rekey", "-cancel"]).1.contains("Success"));
+    assert_eq!(world.run(&["operator", "rekey", "-init", "-n=1", "-t=2"]).0, 1);
+
+    let idle = Server::table(&[("GET sys/rekey/init", 200, r#"{"nonce":"","started":false,"required":2}"#)]);
+    let (code, _, err) = idle.world().types("x").run(&["operator", "rekey"]);
+    assert!(code == 1 && err.contains("-init"), "{err}");
+}
