@@ -13,7 +13,14 @@ async fn a_policy_gives_one_path_and_nothing_beside_it() {
     }
     let app = v.token_with(&root, "app", "path \"secret/data/app/db\" { capabilities = [\"read\"] }").await;
     assert_eq!(v.get("secret/data/app/db", &app).await.ok()["data"]["data"]["p"], "app/db");
-    for beside in ["secret/data/app/dbx", "secret/data/app/db/sub", "secret/data/other", "secret/metadata/app/db", "sys/mounts", "secret/data/absent"] {
+    for beside in [
+        "secret/data/app/dbx",
+        "secret/data/app/db/sub",
+        "secret/data/other",
+        "secret/metadata/app/db",
+        "sys/mounts",
+        "secret/data/absent",
+    ] {
         v.get(beside, &app).await.expect(403);
     }
     v.post("secret/data/app/db", &app, json!({"data": {}})).await.expect(403);
@@ -27,7 +34,10 @@ async fn a_policy_gives_one_path_and_nothing_beside_it() {
     for token in ["", "hvs.AAAAAAAAAAAAAAAAAAAAAAAA", "garbage"] {
         v.get("secret/data/app/db", token).await.expect(403);
     }
-    let caps = v.post("sys/capabilities-self", &app, json!({"paths": ["secret/data/app/db", "secret/data/other"]})).await.ok();
+    let caps = v
+        .post("sys/capabilities-self", &app, json!({"paths": ["secret/data/app/db", "secret/data/other"]}))
+        .await
+        .ok();
     assert_eq!(caps["secret/data/app/db"], json!(["read"]));
     assert_eq!(caps["data"]["secret/data/other"], json!(["deny"]));
     assert_eq!(caps["capabilities"], json!(["read"]));
@@ -39,7 +49,8 @@ async fn create_and_update_are_told_apart() {
     let v = home.start();
     let (root, _) = v.ready().await;
     let maker = v.token_with(&root, "maker", "path \"secret/data/*\" { capabilities = [\"create\"] }").await;
-    let changer = v.token_with(&root, "changer", "path \"secret/data/*\" { capabilities = [\"update\"] }").await;
+    let changer =
+        v.token_with(&root, "changer", "path \"secret/data/*\" { capabilities = [\"update\"] }").await;
     v.post("secret/data/x", &changer, json!({"data": {"n": 0}})).await.expect(403);
     v.post("secret/data/x", &maker, json!({"data": {"n": 1}})).await.ok();
     v.post("secret/data/x", &maker, json!({"data": {"n": 2}})).await.expect(403);
@@ -53,7 +64,10 @@ async fn revoking_a_parent_ends_its_children_and_orphans_live_on() {
     let (root, keys) = v.ready().await;
     let make = async |by: &str, path: &str| {
         let t = v.post(path, by, json!({"policies": ["root"]})).await.ok();
-        (t["auth"]["client_token"].as_str().unwrap().to_string(), t["auth"]["accessor"].as_str().unwrap().to_string())
+        (
+            t["auth"]["client_token"].as_str().unwrap().to_string(),
+            t["auth"]["accessor"].as_str().unwrap().to_string(),
+        )
     };
     let (parent, accessor) = make(&root, "auth/token/create").await;
     let (child, _) = make(&parent, "auth/token/create").await;
@@ -106,20 +120,33 @@ async fn what_is_not_built_says_so() {
     let v = home.start();
     let (root, _) = v.ready().await;
     for (method, path) in [
-        ("GET", "sys/metrics"), ("POST", "sys/wrapping/wrap"), ("POST", "sys/generate-root/attempt"),
-        ("PUT", "sys/leases/renew"), ("GET", "sys/quotas/config"), ("POST", "sys/namespaces/x"),
+        ("GET", "sys/metrics"),
+        ("POST", "sys/wrapping/wrap"),
+        ("POST", "sys/generate-root/attempt"),
+        ("PUT", "sys/leases/renew"),
+        ("GET", "sys/quotas/config"),
+        ("POST", "sys/namespaces/x"),
     ] {
         v.call(method, path, &root, Some(json!({}))).await.expect(501);
     }
     v.get("nowhere/at/all", &root).await.expect(404);
     v.get("sys/nonsense", &root).await.expect(404);
     let wrapped = crate::support::send(
-        &v.api, &v.tls, "GET", "/v1/sys/mounts", &[("x-vault-token", &root), ("x-vault-wrap-ttl", "60")], Vec::new(),
+        &v.api,
+        &v.tls,
+        "GET",
+        "/v1/sys/mounts",
+        &[("x-vault-token", &root), ("x-vault-wrap-ttl", "60")],
+        Vec::new(),
     )
     .await;
     assert_eq!(wrapped.status, 501);
     // A wrong policy is refused, not stored.
-    for text in ["path \"x\" { capabilities = [\"fly\"] }", "path \"x\" {", "path \"x\" { allowed_parameters = { a = [] } }"] {
+    for text in [
+        "path \"x\" { capabilities = [\"fly\"] }",
+        "path \"x\" {",
+        "path \"x\" { allowed_parameters = { a = [] } }",
+    ] {
         v.post("sys/policies/acl/bad", &root, json!({"policy": text})).await.expect(400);
     }
     v.get("sys/policies/acl/bad", &root).await.expect(404);

@@ -16,7 +16,8 @@ async fn every_step_is_on_record_and_none_of_the_secrets() {
     let home = Home::audited("sled");
     let v = home.start();
     let (root, keys) = v.ready().await;
-    let app = v.token_with(&root, "app", "path \"secret/data/a\" { capabilities = [\"read\", \"create\"] }").await;
+    let app =
+        v.token_with(&root, "app", "path \"secret/data/a\" { capabilities = [\"read\", \"create\"] }").await;
     v.post("secret/data/a", &app, json!({"data": {"password": "canary-password-1"}})).await.ok();
     v.get("secret/data/a", &app).await.ok();
     v.get("secret/data/forbidden", &app).await.expect(403);
@@ -26,15 +27,23 @@ async fn every_step_is_on_record_and_none_of_the_secrets() {
     let all = lines(&home);
     let saw = |kind: &str, path: &str, error: bool| {
         all.iter().any(|l| {
-            l["type"] == kind && l["request"]["path"] == path && l["error"].as_str().is_some_and(|e| !e.is_empty()) == error
+            l["type"] == kind
+                && l["request"]["path"] == path
+                && l["error"].as_str().is_some_and(|e| !e.is_empty()) == error
         })
     };
     for (kind, path, error) in [
-        ("request", "sys/mounts/secret", false), ("response", "sys/mounts/secret", false),
-        ("request", "secret/data/a", false), ("response", "secret/data/a", false),
-        ("request", "secret/data/forbidden", true), ("response", "secret/data/forbidden", true),
-        ("response", "secret/data/a", true), ("request", "sys/seal", false), ("response", "sys/seal", false),
-        ("request", "auth/token/create", false), ("request", "sys/policies/acl/app", false),
+        ("request", "sys/mounts/secret", false),
+        ("response", "sys/mounts/secret", false),
+        ("request", "secret/data/a", false),
+        ("response", "secret/data/a", false),
+        ("request", "secret/data/forbidden", true),
+        ("response", "secret/data/forbidden", true),
+        ("response", "secret/data/a", true),
+        ("request", "sys/seal", false),
+        ("response", "sys/seal", false),
+        ("request", "auth/token/create", false),
+        ("request", "sys/policies/acl/app", false),
     ] {
         assert!(saw(kind, path, error), "no {kind} of {path} (error: {error})");
     }
@@ -53,8 +62,11 @@ async fn every_step_is_on_record_and_none_of_the_secrets() {
     let at = bent.len() / 2;
     bent[at] ^= 1;
     std::fs::write(home.path("bent.log"), bent).unwrap();
-    let verdict =
-        std::process::Command::new(binary("vaultd")).args(["audit", "verify"]).arg(home.path("bent.log")).output().unwrap();
+    let verdict = std::process::Command::new(binary("vaultd"))
+        .args(["audit", "verify"])
+        .arg(home.path("bent.log"))
+        .output()
+        .unwrap();
     assert!(!verdict.status.success());
 }
 
@@ -69,7 +81,9 @@ async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
     }
     v.post("sys/audit/bad", &root, json!({"type": "socket", "options": {}})).await.expect(400);
     std::os::unix::fs::symlink("/etc/passwd", home.path("audit/link.log")).unwrap();
-    v.post("sys/audit/bad", &root, enable(home.path("audit/link.log").display().to_string())).await.expect(400);
+    v.post("sys/audit/bad", &root, enable(home.path("audit/link.log").display().to_string()))
+        .await
+        .expect(400);
     let second = home.path("audit/second.log");
     v.post("sys/audit/second", &root, enable(second.display().to_string())).await.ok();
     let listed = v.get("sys/audit", &root).await.ok();

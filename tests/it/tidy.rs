@@ -45,7 +45,16 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("vault-core", &["storage", "secmem", "vault-logical", "vault-api"]),
     (
         "vaultd",
-        &["vault-core", "vault-logical", "vault-engines", "vault-gateway", "vault-client", "vault-api", "storage", "secmem"],
+        &[
+            "vault-core",
+            "vault-logical",
+            "vault-engines",
+            "vault-gateway",
+            "vault-client",
+            "vault-api",
+            "storage",
+            "secmem",
+        ],
     ),
     ("examples", &["vault-client", "vault-api"]),
     ("tests", &[]),
@@ -54,7 +63,8 @@ const PICTURE: &[(&str, &[&str])] = &[
 #[test]
 fn dependencies_follow_the_picture() {
     let meta: serde_json::Value =
-        serde_json::from_str(&run("cargo", &["metadata", "--format-version=1", "--no-deps", "--locked"])).unwrap();
+        serde_json::from_str(&run("cargo", &["metadata", "--format-version=1", "--no-deps", "--locked"]))
+            .unwrap();
     let picture: BTreeMap<&str, BTreeSet<&str>> =
         PICTURE.iter().map(|(n, d)| (*n, d.iter().copied().collect())).collect();
     let mut seen = BTreeSet::new();
@@ -126,7 +136,17 @@ fn crypto_is_imported_only_where_allowed() {
         ("hmac::", &["storage/src/", "vaultd/vault-core/src/audit/", "vaultd/vault-core/src/token/"]),
         ("jsonwebtoken", &["vaultd/vault-engines/src/auth/jwt/", "tests/"]),
         ("totp_rs", &["vaultd/vault-engines/src/secrets/totp"]),
-        ("aws_lc_rs", &["vaultd/vault-engines/src/auth/jwt/", "vaultd/src/", "vaultd/vault-gateway/", "vault-client/", "tests/", "vault-cli/"]),
+        (
+            "aws_lc_rs",
+            &[
+                "vaultd/vault-engines/src/auth/jwt/",
+                "vaultd/src/",
+                "vaultd/vault-gateway/",
+                "vault-client/",
+                "tests/",
+                "vault-cli/",
+            ],
+        ),
     ];
     for f in tracked(".rs") {
         let text = read(&f);
@@ -151,7 +171,9 @@ fn every_tracked_source_is_formatted() {
 #[test]
 fn every_feature_names_the_test_that_proves_it() {
     let mut rows = 0;
-    for line in read("tests/FEATURES.md").lines().filter(|l| l.starts_with("| ") && !l.starts_with("| Feature")) {
+    for line in
+        read("tests/FEATURES.md").lines().filter(|l| l.starts_with("| ") && !l.starts_with("| Feature"))
+    {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [feature, proofs] = cells.as_slice() else { panic!("not two cells: {line}") };
         assert!(!proofs.is_empty(), "{feature}: no test");
@@ -176,13 +198,23 @@ fn every_feature_names_the_test_that_proves_it() {
 #[test]
 fn the_papers_are_there_and_tell_only_of_the_project() {
     for f in [
-        "README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE-MIT",
-        "LICENSE-APACHE", "deny.toml", "clippy.toml", "rustfmt.toml", "tests/FEATURES.md",
+        "README.md",
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "deny.toml",
+        "clippy.toml",
+        "rustfmt.toml",
+        "tests/FEATURES.md",
     ] {
         assert!(root().join(f).is_file(), "{f} is missing");
     }
     // Put together here so that this file does not contain them.
-    let banned = [["/wo", "rk/"], ["../sha", "red"], ["sub", "agent"], ["TO", "DO"], ["FIX", "ME"]].map(|p| p.concat());
+    let banned = [["/wo", "rk/"], ["../sha", "red"], ["sub", "agent"], ["TO", "DO"], ["FIX", "ME"]]
+        .map(|p| p.concat());
     for f in tracked("") {
         let Ok(text) = std::fs::read_to_string(root().join(&f)) else { continue };
         for word in &banned {

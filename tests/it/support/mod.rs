@@ -1,6 +1,8 @@
 //! A real vaultd process, over TLS, on a port of its own choosing, and a client that shares no
 //! code with it.
 
+pub mod upstream;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -113,7 +115,12 @@ pub struct Home {
 
 impl Home {
     pub fn new(backend: &str) -> Home {
-        Home { dir: tempfile::tempdir().unwrap(), pki: Pki::new(), backend: backend.into(), extra: String::new() }
+        Home {
+            dir: tempfile::tempdir().unwrap(),
+            pki: Pki::new(),
+            backend: backend.into(),
+            extra: String::new(),
+        }
     }
 
     /// With an audit device at `audit/audit.log`, set in the config file.
@@ -213,7 +220,11 @@ impl Vaultd {
 
     /// SIGTERM, then waits for the process to end; its exit code.
     pub fn stop(mut self) -> Option<i32> {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.pid as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .unwrap();
         self.wait()
     }
 
