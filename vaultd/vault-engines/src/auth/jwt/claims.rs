@@ -77,7 +77,8 @@ pub(super) fn registered(
     let audiences = audiences(c)?;
     let meant = audiences.iter().any(|a| role.bound_audiences.iter().any(|b| a == b));
     // A token for somebody is not for a role that names nobody.
-    if !meant && !(role.bound_audiences.is_empty() && audiences.is_empty()) {
+    let for_anyone = role.bound_audiences.is_empty() && audiences.is_empty();
+    if !meant && !for_anyone {
         return Err(Refused("meant for another audience"));
     }
     Ok(expires)

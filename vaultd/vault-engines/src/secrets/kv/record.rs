@@ -51,7 +51,7 @@ impl Stored {
         if self.v == FORM { Ok(self.data) } else { Err(Error::internal("stored secret is of a newer form")) }
     }
     pub(crate) fn into_data(self) -> Result<Data> {
-        decode(&*self.into_raw()?)
+        decode(&self.into_raw()?)
     }
 }
 
