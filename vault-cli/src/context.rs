@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::Format;
 use crate::{token_file, values};
+use std::cell::Cell;
 use std::time::Duration;
 use vault_client::{Builder, Call, Client};
 
@@ -13,6 +14,8 @@ pub struct Context<'a> {
     pub flags: Flags,
     pub io: Io<'a>,
     pub format: Format,
+    /// A client was made and there was no token for it.
+    tokenless: Cell<bool>,
 }
 
 impl<'a> Context<'a> {
@@ -27,7 +30,7 @@ impl<'a> Context<'a> {
                 .map_err(|_| Failure::local(format!("VAULT_FORMAT: {name:?} is not table, json or yaml")))?,
             (None, None) => Format::default(),
         };
-        Ok(Context { flags, io, format })
+        Ok(Context { flags, io, format, tokenless: Cell::new(false) })
     }
 
     /// A client with the token of `VAULT_TOKEN` or `~/.vault-token`, if there is one.
@@ -44,8 +47,17 @@ impl<'a> Context<'a> {
             if let Some(token) = stored {
                 client.set_token(token)?;
             }
+            self.tokenless.set(!client.has_token());
         }
         Ok(client)
+    }
+
+    /// Adds what only this run knows to a failure: a refusal without a token has a simple cause.
+    pub fn explain(&self, failure: Failure) -> Failure {
+        if failure.denied && self.tokenless.get() {
+            return failure.advise("There is no token: log in with vault-cli login, or set VAULT_TOKEN.");
+        }
+        failure
     }
 
     /// A client for calls that need no token; the token file is not read.

@@ -20,12 +20,19 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub advice: Option<String>,
+    /// The server refused for lack of permission.
+    pub denied: bool,
 }
 
 impl Failure {
+    /// A failure that the server's answer amounts to.
+    pub fn remote(message: impl Into<String>) -> Failure {
+        Failure { code: SERVER, message: message.into(), advice: None, denied: false }
+    }
+
     /// A failure on this side.
     pub fn local(message: impl Into<String>) -> Failure {
-        Failure { code: LOCAL, message: message.into(), advice: None }
+        Failure { code: LOCAL, message: message.into(), advice: None, denied: false }
     }
 
     /// Says what to do about it.
@@ -37,14 +44,15 @@ impl Failure {
 
     /// Nothing is stored at a path.
     pub fn nothing_at(path: &str) -> Failure {
-        Failure { code: SERVER, message: format!("No value found at {path}"), advice: None }
+        Failure::remote(format!("No value found at {path}"))
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = if error.kind() == Kind::Config { LOCAL } else { SERVER };
-        Failure { code, advice: advice(&error), message: error.to_string() }
+        let denied = error.kind() == Kind::PermissionDenied;
+        Failure { code, advice: advice(&error), message: error.to_string(), denied }
     }
 }
 

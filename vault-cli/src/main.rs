@@ -75,5 +75,6 @@ fn command(cli: args::Cli, io: &mut Io<'_>) -> Outcome {
         ask: &mut *io.ask,
     };
     let mut cx = context::Context::new(cli.flags, io)?;
-    runtime.block_on(cli.command.run(&mut cx))
+    let outcome = runtime.block_on(cli.command.run(&mut cx));
+    outcome.map_err(|f| cx.explain(f))
 }

@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::retry;
+use crate::secret::SecretMap;
 use crate::transport::{Incoming, Outgoing};
 use crate::{path, transport};
 use bytes::Bytes;
@@ -126,6 +127,34 @@ impl<'a> Call<'a> {
             StatusCode::NOT_FOUND if reads => absent(&method, &path, &answer),
             _ => Err(refused(&method, &path, &answer)),
         }
+    }
+
+    /// Sends the call and reads an answer of unknown form: where it has no envelope (`sys/leader`
+    /// and its like), the whole of it is `data`.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn any(self) -> Result<Option<Envelope<SecretMap>>> {
+        let reads = self.method == Method::GET;
+        let (method, path) = (self.method.clone(), self.path.clone());
+        let answer = self.exchange().await?;
+        if answer.status == StatusCode::NOT_FOUND && reads {
+            return absent(&method, &path, &answer);
+        }
+        if !answer.status.is_success() {
+            return Err(refused(&method, &path, &answer));
+        }
+        if answer.body.is_empty() {
+            return Ok(None);
+        }
+        let mut envelope: Envelope<SecretMap> = parse(&path, &answer.body)?;
+        if envelope.request_id.is_empty() && envelope.data.is_none() && envelope.wrap_info.is_none() {
+            let bare: SecretMap = parse(&path, &answer.body)?;
+            if bare.get("request_id").is_none() && envelope.auth.is_none() {
+                envelope.data = Some(bare);
+            }
+        }
+        Ok(Some(envelope))
     }
 
     /// Sends the call and reads an answer without envelope (`sys/seal-status` and its like).

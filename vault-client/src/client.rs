@@ -95,7 +95,7 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn read(&self, path: &str) -> Result<Option<Envelope<SecretMap>>> {
-        Call::read(self, path).send().await
+        Call::read(self, path).any().await
     }
 
     /// Writes to a path. `None` when the server had nothing to answer.
@@ -103,7 +103,7 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn write<T: Serialize>(&self, path: &str, data: &T) -> Result<Option<Envelope<SecretMap>>> {
-        Call::write(self, path).json(data).send().await
+        Call::write(self, path).json(data).any().await
     }
 
     /// Merges into a path (RFC 7396): absent fields stay, `null` removes one.
@@ -111,7 +111,7 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn patch<T: Serialize>(&self, path: &str, data: &T) -> Result<Option<Envelope<SecretMap>>> {
-        Call::patch(self, path).json(data).send().await
+        Call::patch(self, path).json(data).any().await
     }
 
     /// Deletes a path.
@@ -119,7 +119,7 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn delete(&self, path: &str) -> Result<Option<Envelope<SecretMap>>> {
-        Call::delete(self, path).send().await
+        Call::delete(self, path).any().await
     }
 
     /// Lists a folder: names, sorted, folders ending in `/`. Empty when nothing is there.

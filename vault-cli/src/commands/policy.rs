@@ -1,7 +1,7 @@
 //! `policy list|read|write|delete`
 
 use crate::context::Context;
-use crate::failure::{Failure, OK, Outcome, SERVER};
+use crate::failure::{Failure, OK, Outcome};
 use crate::output::Format;
 use crate::values;
 use serde_json::json;
@@ -41,8 +41,7 @@ impl Command {
             }
             Command::Read { name } => {
                 let Some(text) = cx.client()?.sys().policy(&name).await? else {
-                    let message = format!("No policy named: {name}");
-                    return Err(Failure { code: SERVER, message, advice: None });
+                    return Err(Failure::remote(format!("No policy named: {name}")));
                 };
                 match cx.format {
                     Format::Table => writeln!(cx.io.out, "{}", text.trim_end())?,

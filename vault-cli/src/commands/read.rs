@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::{Failure, OK, Outcome};
 use crate::values;
-use vault_client::{Call, SecretMap};
+use vault_client::Call;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -20,7 +20,7 @@ impl Args {
         for (key, value) in values::pairs(&self.data)? {
             call = call.query(&key, value);
         }
-        match call.send::<SecretMap>().await? {
+        match call.any().await? {
             Some(answer) => cx.answer(&answer)?,
             None => return Err(Failure::nothing_at(&self.path)),
         }

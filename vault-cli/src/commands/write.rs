@@ -26,7 +26,7 @@ impl Args {
         let data = SecretMap::from(values::parse(&self.data, &mut cx.io)?);
         let client = cx.client()?;
         let call = cx.wrap(Call::write(&client, &self.path).json(data.expose()))?;
-        match call.send::<SecretMap>().await? {
+        match call.any().await? {
             Some(answer) => cx.answer(&answer)?,
             None => cx.say(&format!("Success! Data written to: {}", self.path))?,
         }

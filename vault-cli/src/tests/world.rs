@@ -98,6 +98,13 @@ fn errors_say_what_to_do_next() {
 }
 
 #[test]
+fn a_refusal_without_a_token_has_a_simple_cause() {
+    let server = Server::table(&[("GET denied", 403, r#"{"errors":["permission denied"]}"#)]);
+    let (code, _, err) = World::new().var("VAULT_ADDR", &server.address).run(&["read", "denied"]);
+    assert!(code == 2 && err.contains("vault-cli login"), "{err}");
+}
+
+#[test]
 fn read_write_list_delete() {
     let server = Server::table(&[
         (
@@ -109,6 +116,7 @@ fn read_write_list_delete() {
         ("PUT b", 200, r#"{"data":{"k":"v"}}"#),
         ("GET f?list=true", 200, r#"{"data":{"keys":["one","two/"]}}"#),
         ("DELETE a", 204, ""),
+        ("GET sys/leader", 200, r#"{"is_self":true}"#),
         (
             "PUT w",
             200,
@@ -132,6 +140,7 @@ fn read_write_list_delete() {
     assert_eq!(world.run(&["list", "f", "-format=json"]).1, "[\n  \"one\",\n  \"two/\"\n]\n");
     assert_eq!(world.run(&["list", "g"]).0, 2);
     assert!(world.run(&["delete", "a"]).1.contains("Success!"));
+    assert!(world.run(&["read", "sys/leader"]).1.contains("is_self    true"), "an answer without envelope");
     assert!(
         world
             .run(&["write", "-wrap-ttl=1m", "-f", "w"])

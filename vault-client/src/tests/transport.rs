@@ -174,6 +174,8 @@ async fn a_404_is_absence_only_where_it_says_nothing() {
             "/v1/deleted" => json(404, r#"{"data":{"data":null,"metadata":{"version":3}}}"#),
             "/v1/warned" => json(404, r#"{"data":null,"warnings":["use data/"]}"#),
             "/v1/none" => json(204, ""),
+            "/v1/bare" => json(200, r#"{"is_self":true}"#),
+            "/v1/empty" => json(200, r#"{"request_id":"r","data":null}"#),
             "/v1/text" => json(200, "hvs.leaked-in-a-body"),
             "/v1/folder?list=true" => json(404, r#"{"errors":[]}"#),
             t => panic!("{t}"),
@@ -186,6 +188,8 @@ async fn a_404_is_absence_only_where_it_says_nothing() {
     assert!(c.read("deleted").await.unwrap().unwrap().data.is_some());
     assert_eq!(c.read("warned").await.unwrap().unwrap().warnings, ["use data/"]);
     assert!(c.read("none").await.unwrap().is_none());
+    assert!(c.read("bare").await.unwrap().unwrap().data.unwrap().get("is_self").is_some());
+    assert!(c.read("empty").await.unwrap().unwrap().data.is_none());
     assert!(c.list("folder").await.unwrap().is_empty());
     assert_eq!(c.write("gone", &()).await.unwrap_err().kind(), Kind::NotFound);
     let e = c.read("text").await.unwrap_err();

@@ -18,7 +18,7 @@ pub struct Args {
 impl Args {
     pub async fn run(self, cx: &mut Context<'_>) -> Outcome {
         let client = cx.client()?;
-        let target = Target::find(&client, &self.place).await?.with_key()?;
+        let target = Target::find(cx, &client, &self.place).await?.with_key()?;
         if !self.versions.is_empty() {
             let versions = values::versions(&self.versions)?;
             target.versions(&client, "delete -versions")?.delete_versions(&target.key, &versions).await?;

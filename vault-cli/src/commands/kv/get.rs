@@ -22,7 +22,7 @@ pub struct Args {
 impl Args {
     pub async fn run(self, cx: &mut Context<'_>) -> Outcome {
         let client = cx.client()?;
-        let target = Target::find(&client, &self.place).await?.with_key()?;
+        let target = Target::find(cx, &client, &self.place).await?.with_key()?;
         if self.version.is_some() {
             target.versions(&client, "get -version")?;
         }

@@ -20,7 +20,7 @@ impl Args {
         let client = cx.client()?;
         // The server looks a mount up by a path below it.
         let place = Place { mount: self.mount, key: self.folder.trim_end_matches('/').to_owned() };
-        let target = Target::find(&client, &place).await?;
+        let target = Target::find(cx, &client, &place).await?;
         let folder = if target.key.is_empty() { String::new() } else { format!("{}/", target.key) };
         let keys = match target.versioned {
             true => target.versions(&client, "list")?.list(&folder).await?,

@@ -79,7 +79,7 @@ impl Command {
         | Command::Put { place, .. }
         | Command::Patch { place, .. }
         | Command::Delete { place }) = &self;
-        let target = Target::find(&client, place).await?.with_key()?;
+        let target = Target::find(cx, &client, place).await?.with_key()?;
         let kv = target.versions(&client, "metadata")?;
         let path = target.api("metadata");
         match self {

@@ -1,6 +1,7 @@
 //! Finds out where a key's mount ends and whether it keeps versions.
 
 use super::Place;
+use crate::context::Context;
 use crate::failure::Failure;
 use vault_api::Envelope;
 use vault_client::{Call, Client, Kind, Kv1, Kv2, SecretMap};
@@ -19,7 +20,7 @@ impl Target {
     ///
     /// # Errors
     /// When the server cannot be asked, or there is no key.
-    pub async fn find(client: &Client, place: &Place) -> Result<Target, Failure> {
+    pub async fn find(cx: &mut Context<'_>, client: &Client, place: &Place) -> Result<Target, Failure> {
         let key = place.key.trim_start_matches('/');
         let full = match &place.mount {
             Some(mount) => format!("{}/{key}", mount.trim_matches('/')),
@@ -29,7 +30,10 @@ impl Target {
         let answer: Result<Option<Envelope<SecretMap>>, _> = Call::read(client, &asked).send().await;
         let data = match answer {
             Ok(answer) => answer.and_then(|a| a.data),
-            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::Unsupported) => None,
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::Unsupported) => {
+                cx.remark("WARNING! The server does not tell what is mounted there: taken as a mount without versions.")?;
+                None
+            }
             Err(e) => return Err(e.into()),
         };
         let named = place.mount.as_deref().map(|m| m.trim_matches('/').to_owned());

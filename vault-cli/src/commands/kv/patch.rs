@@ -36,7 +36,7 @@ impl Args {
         changes.extend(self.remove_data.iter().map(|name| (name.clone(), Value::Null)));
         let changes = SecretMap::from(changes);
         let client = cx.client()?;
-        let target = Target::find(&client, &self.place).await?.with_key()?;
+        let target = Target::find(cx, &client, &self.place).await?.with_key()?;
         let kv = target.versions(&client, "patch")?;
         let m = match self.method.as_deref() {
             Some("rw") => read_write(&kv, &target, changes.expose(), self.cas).await?,

@@ -25,7 +25,7 @@ impl Args {
         }
         let data = SecretMap::from(values::parse(&self.data, &mut cx.io)?);
         let client = cx.client()?;
-        let target = Target::find(&client, &self.place).await?.with_key()?;
+        let target = Target::find(cx, &client, &self.place).await?.with_key()?;
         if target.versioned {
             let kv = target.versions(&client, "put")?;
             let m = kv.put(&target.key, data.expose(), self.cas).await?;

@@ -17,7 +17,7 @@ pub struct Args {
 impl Args {
     pub async fn run(self, cx: &mut Context<'_>) -> Outcome {
         let client = cx.client()?;
-        let target = Target::find(&client, &self.place).await?.with_key()?;
+        let target = Target::find(cx, &client, &self.place).await?.with_key()?;
         let kv = target.versions(&client, "rollback")?;
         let path = target.api("data");
         // Nobody else's write in between may be lost: the current version is the condition.

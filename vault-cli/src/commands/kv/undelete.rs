@@ -19,7 +19,7 @@ impl Args {
     pub async fn run(self, cx: &mut Context<'_>) -> Outcome {
         let versions = values::versions(&self.versions)?;
         let client = cx.client()?;
-        let target = Target::find(&client, &self.place).await?.with_key()?;
+        let target = Target::find(cx, &client, &self.place).await?.with_key()?;
         target.versions(&client, "undelete")?.undelete(&target.key, &versions).await?;
         cx.say(&format!("Success! Data written to: {}", target.api("undelete")))?;
         Ok(OK)

@@ -7,6 +7,10 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 path "sys/capabilities-self" { capabilities = ["update"] }
 path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }
 
+# A token may ask what kind of mount a path lies on, where it may do anything at all there.
+path "sys/internal/ui/mounts" { capabilities = ["read"] }
+path "sys/internal/ui/mounts/*" { capabilities = ["read"] }
+
 # A token may look up and renew a lease whose id it knows.
 path "sys/leases/lookup" { capabilities = ["update"] }
 path "sys/leases/renew" { capabilities = ["update"] }

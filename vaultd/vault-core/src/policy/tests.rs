@@ -146,7 +146,12 @@ proptest! {
                     prop_assert!(!got.root);
                 }
             }
-            prop_assert_eq!(acl.capabilities(path), reference::capabilities(&documents, path), "{:?}", path);
+            let able = reference::capabilities(&documents, path);
+            prop_assert_eq!(acl.capabilities(path), &able, "{:?}", path);
+            // Whoever may do something below a folder may know of it.
+            for (i, _) in path.match_indices('/') {
+                prop_assert!(able == ["deny"] || acl.touches(&path[..=i]), "{:?}", path);
+            }
         }
     }
 }
@@ -274,6 +279,24 @@ fn list_looks_at_the_folder_with_and_without_its_slash() {
     assert!(list(&(rule("a/b/*", "list") + &rule("a/+", "deny")), "a/b/"), "a weaker deny does not");
     assert!(list(&(rule("a/b/", "list") + &rule("a/b", "deny")), "a/b/"), "the folder is named itself");
     assert!(!ask(&acl(&rule("a/b", "read")), Operation::Read, "a/b/"), "only LIST does so");
+}
+
+#[test]
+fn a_folder_shows_to_those_who_may_do_something_in_it() {
+    let rule = |p: &str, c: &str| format!("path {p:?} {{ capabilities = [{c:?}] }}\n");
+    for (path, capability, folder, want) in [
+        ("secret/data/a", "read", "secret/", true),
+        ("secret/+/a", "read", "secret/", true),
+        ("secret/*", "deny", "secret/", false),
+        ("secret/data/a", "deny", "secret/", false),
+        ("sec*", "list", "secret/", true),
+        ("*", "read", "secret/", true),
+        ("secrets/a", "read", "secret/", false),
+        ("secret", "read", "secret/", false),
+    ] {
+        assert_eq!(acl(&rule(path, capability)).touches(folder), want, "{path} {capability} on {folder}");
+    }
+    assert!(Acl::root().touches("secret/") && !Acl::new(&[]).touches("secret/"));
 }
 
 #[test]
