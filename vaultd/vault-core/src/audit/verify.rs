@@ -2,8 +2,9 @@
 //! a cut tail, the head that the vault holds.
 //!
 //! Found for certain: any changed, deleted, swapped, repeated, inserted or foreign line. Found
-//! with the public keys: a file whose chain was computed anew. Found with the stored head: a file
-//! cut off at its end, and a rewritten tail younger than the last checkpoint.
+//! with the public keys: lines before a checkpoint whose chain was computed anew. Found with the
+//! stored head: a file cut off at its end, and a rewritten tail behind the last checkpoint; how
+//! many lines that is, is in the report ([`Report::unsigned`]: none after a regular end).
 
 use super::chain::Line;
 use super::limits::{MAX_LINE_BYTES, MAX_RECORDS_PER_CHECKPOINT};

@@ -285,10 +285,13 @@ fn disabling_leaves_a_closed_file_that_can_be_enabled_again() {
     assert!(matches!(audit.disable("file/"), Err(AuditError::NoSuchDevice)));
     let report = check(&memory.read(LOG), &options());
     assert_eq!((report.fault, report.unsigned), (None, 0));
-    audit.enable(config(Path::new(LOG), &[]), key(9), None).unwrap();
+    audit.enable(config(Path::new(LOG), &[]), key(8), None).unwrap();
     // Hashes of the device that was there before are not taken for the new one's.
     let credential = Credential { token: "t", accessor: "a", hashes: Some(&hashes) };
     let _ = audit.request(&RequestEntry { credential: Some(credential), ..entry(1) }).unwrap();
+    let last = lines(&memory.read(LOG)).pop().unwrap();
+    assert_eq!(last["request"]["client_token"], audit.hash("file", "t").unwrap());
+    assert_eq!(last["request"]["client_token_accessor"], audit.hash("file", "a").unwrap());
     assert!(audit.enable(config(Path::new("/audit/other"), &[]), key(9), None).is_err(), "name in use");
     audit.close();
     assert_eq!(check(&memory.read(LOG), &options()).fault, None);
