@@ -39,6 +39,25 @@ async fn children_hold_subsets_unless_the_caller_has_sudo() {
 }
 
 #[tokio::test]
+async fn sudo_is_not_enough_for_root() {
+    let b = Bench::new().await;
+    let app = b.child(&b.root, json!({"policies": ["app"]})).await;
+    b.call(&b.root, "roles/all", json!({"allowed_policies": ["root"]})).await.unwrap();
+    for path in ["create", "create-orphan", "create/all"] {
+        for body in
+            [json!({"policies": ["root"], "ttl": "1h"}), json!({"policies": ["app", "root"], "period": "1h"})]
+        {
+            let refused = b.request(Operation::Update, &app, path, body, true).await;
+            assert!(matches!(
+                message(refused).as_str(),
+                "root tokens may not be created without parent token being root"
+                    | "token policies must be subset of the role's allowed policies"
+            ));
+        }
+    }
+}
+
+#[tokio::test]
 async fn default_is_not_gained_by_a_token_without_it() {
     let b = Bench::new().await;
     let bare = b.child(&b.root, json!({"policies": ["app"], "no_default_policy": true})).await;
@@ -231,7 +250,7 @@ proptest! {
             let mut made_tokens = Vec::new();
             for path in ["create", "create-orphan", "create/all", "create/some"] {
                 for sudo in [false, true] {
-                    for body in [json!({"policies": asked}), json!({})] {
+                    for body in [json!({"policies": asked}), json!({"policies": asked, "ttl": "1h"}), json!({})] {
                         made_tokens.extend(made(&b, &app, sudo, path, body).await.ok());
                     }
                 }

@@ -33,13 +33,14 @@ async fn of_200_parallel_calls_exactly_as_many_succeed_as_there_are_uses() {
 async fn two_nodes_take_no_use_twice() {
     let b = Bench::new().await;
     let token = limited(&b, 20).await;
+    let other = b.restarted();
+    let entries =
+        [b.entry(&token).await.unwrap(), other.lookup(token.expose_secret()).await.unwrap().unwrap()];
     let mut calls = Vec::new();
-    for tokens in [b.tokens.clone(), b.restarted()] {
-        let entry = tokens.lookup(token.expose_secret()).await.unwrap().unwrap();
-        for _ in 0..50 {
-            let (tokens, entry) = (tokens.clone(), entry.clone());
-            calls.push(tokio::spawn(async move { tokens.charge_use(&entry).await.ok() }));
-        }
+    for i in 0..100 {
+        let tokens = if i % 2 == 0 { b.tokens.clone() } else { other.clone() };
+        let entry = entries[i % 2].clone();
+        calls.push(tokio::spawn(async move { tokens.charge_use(&entry).await.ok() }));
     }
     let mut left = Vec::new();
     for c in calls {
