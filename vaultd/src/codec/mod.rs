@@ -101,12 +101,19 @@ impl Api {
         if head.body == BodyForm::None {
             return Ok((head.query.clone(), None));
         }
-        let trusted = head.has_token() && !self.exchange.sealed();
-        let cap = match trusted {
+        let sealed = self.exchange.sealed();
+        let cap = match head.has_token() && !sealed {
             true => self.limits.max_request_bytes,
             false => self.limits.max_request_bytes.min(MAX_ANONYMOUS_BODY_BYTES),
         };
-        let (bytes, share) = body::read(body, cap, self.limits.body, &self.budget).await?;
+        let read = body::read(body, cap, self.limits.body, &self.budget).await;
+        let (bytes, share) = match read {
+            // Not the caller's fault: the same request is fine once the vault is open.
+            Err(e) if sealed && head.has_token() && e.status == StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Vault is sealed").closing());
+            }
+            read => read?,
+        };
         let is_form = head.body == BodyForm::Form && bytes.trim_ascii_start().first() != Some(&b'{');
         let data = match is_form {
             true => match std::str::from_utf8(&bytes) {
