@@ -1,11 +1,12 @@
 //! The command line.
 
 use crate::config::{self, Config, Problem};
-use crate::run;
+use crate::{run, stores};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vault_core::audit::verify;
@@ -42,6 +43,21 @@ enum Command {
     },
     /// Print a config with every key, its meaning and its default.
     DefaultConfig,
+    /// Start a vault to try things out: loopback, own CA, unsealed, with a demo.
+    Dev {
+        /// Its folder, made with mode 0700.
+        #[arg(long, default_value = ".vaultd-dev")]
+        dir: PathBuf,
+        #[arg(long, default_value = "127.0.0.1:8200")]
+        address: SocketAddr,
+        #[arg(long, default_value = "127.0.0.1:8210")]
+        gateway_address: SocketAddr,
+    },
+    /// Work on a closed store.
+    Storage {
+        #[command(subcommand)]
+        command: StorageCommand,
+    },
     /// Work on audit files.
     Audit {
         #[command(subcommand)]
@@ -49,6 +65,24 @@ enum Command {
     },
     /// Print the version.
     Version,
+}
+
+#[derive(Subcommand)]
+enum StorageCommand {
+    /// Copy a store to another backend or place, with its history. Can be stopped and run again.
+    Migrate {
+        /// The config the store is served with.
+        #[arg(long, required = true)]
+        from: Vec<PathBuf>,
+        /// The config it will be served with.
+        #[arg(long, required = true)]
+        to: Vec<PathBuf>,
+    },
+    /// Read every frame and record, and say what is damaged.
+    Check {
+        #[arg(long, required = true)]
+        config: Vec<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -81,6 +115,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(Command::CheckConfig { files }) => check_config(&files),
         Some(Command::Server { config }) => run::server(&config),
+        Some(Command::Dev { dir, address, gateway_address }) => run::dev(&dir, address, gateway_address),
+        Some(Command::Storage { command: StorageCommand::Migrate { from, to } }) => {
+            stores::migrate(&from, &to)
+        }
+        Some(Command::Storage { command: StorageCommand::Check { config } }) => stores::check(&config),
         Some(Command::Audit { command: AuditCommand::Verify { file } }) => audit_verify(&file),
     }
 }

@@ -2,14 +2,18 @@
 
 use crate::cli::{complain, load, say};
 use crate::config::Config;
+use crate::dev::Dev;
 use crate::egress::{HttpEgress, system_roots};
 use crate::harden::{self, Hardened};
+use crate::listener::Server;
 use crate::log::Log;
 use crate::server::{Daemon, Process};
 use crate::signals::{Signal, Signals};
 use secmem::Arena;
 use secmem::process::MemoryLocked;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use vault_core::ProcessReport;
@@ -33,7 +37,7 @@ pub fn server(files: &[PathBuf]) -> ExitCode {
         );
         return ExitCode::from(crate::cli::EX_USAGE);
     }
-    start(config, |_| Box::pin(async { Ok(()) }))
+    start(config, |_, _| Box::pin(async { Ok(Prepared::default()) }))
 }
 
 /// True for a store that `vaultd dev` made.
@@ -41,11 +45,29 @@ pub fn is_dev_store(path: &Path) -> bool {
     path.join(DEV_MARK).exists() || path.parent().is_some_and(|p| p.join(DEV_MARK).exists())
 }
 
+/// What a daemon has beside itself once it is prepared.
+#[derive(Default)]
+pub struct Prepared {
+    /// Stopped after the daemon.
+    pub companion: Option<Server>,
+    /// Printed after the ready line.
+    pub notice: String,
+}
+
 /// What runs between "listening" and "ready".
-pub type Prepare<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error>>> + 'a>>;
+pub type Preparing<'a> = Pin<Box<dyn Future<Output = Result<Prepared, Box<dyn std::error::Error>>> + 'a>>;
+
+/// `vaultd dev`
+pub fn dev(dir: &Path, api: SocketAddr, gateway: SocketAddr) -> ExitCode {
+    let (dev, config) = match Dev::open(dir, api, gateway) {
+        Ok(opened) => opened,
+        Err(e) => return failed(&e),
+    };
+    start(config, move |daemon, arena| Box::pin(async move { dev.prepare(daemon, arena).await }))
+}
 
 /// Hardens the process, starts the daemon, prepares it, and serves until a signal.
-pub fn start(config: Config, prepare: impl for<'a> FnOnce(&'a Daemon) -> Prepare<'a>) -> ExitCode {
+fn start(config: Config, prepare: impl for<'a> FnOnce(&'a Daemon, &'a Arena) -> Preparing<'a>) -> ExitCode {
     // Before any thread: what is restricted now is restricted in all of them.
     let hardened = match harden::apply(&config) {
         Ok(hardened) => hardened,
@@ -120,21 +142,28 @@ async fn serve(
     config: &Config,
     process: Process,
     log: &Log,
-    prepare: impl for<'a> FnOnce(&'a Daemon) -> Prepare<'a>,
+    prepare: impl for<'a> FnOnce(&'a Daemon, &'a Arena) -> Preparing<'a>,
 ) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(e) => return failed(&e),
     };
+    let arena = process.arena.clone();
     let daemon = match Daemon::start(config, process).await {
         Ok(daemon) => daemon,
         Err(e) => return failed(&e),
     };
-    if let Err(e) = prepare(&daemon).await {
-        daemon.stop().await;
-        return failed(&*e);
-    }
+    let prepared = match prepare(&daemon, &arena).await {
+        Ok(prepared) => prepared,
+        Err(e) => {
+            daemon.stop().await;
+            return failed(&*e);
+        }
+    };
     say(&daemon.ready_line());
+    if !prepared.notice.is_empty() {
+        say(&prepared.notice);
+    }
     let code = loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -147,6 +176,9 @@ async fn serve(
     tracing::info!("vaultd stops");
     if !daemon.stop().await {
         tracing::warn!("some requests were cut");
+    }
+    if let Some(companion) = prepared.companion {
+        companion.stop(crate::limits::CLOSE_GRACE).await;
     }
     code
 }

@@ -2,10 +2,11 @@
 //! the vault seals or fails.
 
 use crate::codec::{Api, ApiLimits, Budget};
-use crate::config::{Config, ListenerConfig, StorageBackend};
+use crate::config::{Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
 use crate::limits::{DRAIN_DEADLINE, IDLE_DEADLINE};
 use crate::listener::{BoundSockets, Caps, Handler, ListenError, Listener, Registry, Server};
+use crate::stores::store_config;
 use crate::tls::{ServerTls, TlsError};
 use async_trait::async_trait;
 use secmem::Arena;
@@ -13,7 +14,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use storage::{Backend, StoreConfig};
 use tokio::sync::Notify;
 use vault_core::audit::{AuditError, DeviceConfig, Origin};
 use vault_core::{Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SystemTtl};
@@ -53,6 +53,7 @@ pub struct Daemon {
     server: Server,
     certificates: Vec<Arc<ServerTls>>,
     fatal: Arc<Fatal>,
+    hooks: Arc<Seal>,
     /// Addresses of the API's TCP listeners.
     pub api: Vec<SocketAddr>,
     /// Whether each of them speaks TLS.
@@ -153,6 +154,7 @@ impl Daemon {
             server,
             certificates,
             fatal,
+            hooks,
         })
     }
 
@@ -201,6 +203,8 @@ impl Daemon {
     pub async fn stop(self) -> bool {
         let clean = self.server.stop(DRAIN_DEADLINE).await;
         self.core.seal().await;
+        // The gateway holds the core and the core this: let go, so that the store is closed in order.
+        self.hooks.gateway.lock().take();
         clean
     }
 }
@@ -235,11 +239,6 @@ fn bind(
 }
 
 fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<CoreConfig, AuditError> {
-    let backend = match config.storage.backend {
-        StorageBackend::Sled => Backend::Sled,
-        StorageBackend::Redb => Backend::Redb,
-        StorageBackend::Memory => Backend::Memory,
-    };
     let devices = config
         .audit
         .iter()
@@ -248,12 +247,7 @@ fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<C
     let mut report = process.report.clone();
     report.warnings.extend(config.dangers.iter().map(|d| format!("{d} is set")));
     Ok(CoreConfig {
-        store: StoreConfig {
-            backend,
-            path: config.storage.path.clone().unwrap_or_default(),
-            state_dir: config.state_dir.clone().unwrap_or_else(PathBuf::new),
-            journal: Default::default(),
-        },
+        store: store_config(config),
         arena: process.arena.clone(),
         clock: Arc::new(SystemClock),
         factories: vault_engines::factories(),

@@ -11,7 +11,7 @@ async fn shown(reply: ReplyBody) -> (u16, Value) {
     let status = response.status().as_u16();
     assert_eq!(response.headers().get(CACHE_CONTROL), Some(&NO_STORE));
     let typed = response.headers().get(CONTENT_TYPE) == Some(&JSON);
-    let body = response.into_body().collect().await.ok().expect("body").to_bytes();
+    let body = response.into_body().collect().await.expect("body").to_bytes();
     if body.is_empty() {
         return (status, Value::Null);
     }

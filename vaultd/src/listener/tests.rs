@@ -70,15 +70,10 @@ struct Fixture {
     dir: tempfile::TempDir,
 }
 
+#[derive(Default)]
 struct Options {
     timeouts: Timeouts,
     caps: Caps,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { timeouts: Timeouts::default(), caps: Caps::default() }
-    }
 }
 
 fn write_pair(dir: &std::path::Path) -> String {
@@ -389,7 +384,10 @@ async fn bodies_too_large_are_refused_before_they_are_sent() {
 
 #[tokio::test]
 async fn seal_closes_every_connection_and_lets_answers_finish() {
-    let f = Fixture::start(Options::default());
+    // Nothing but the close ends a connection here.
+    let hour = Duration::from_secs(3600);
+    let timeouts = Timeouts { idle: hour, header: hour, ..Timeouts::default() };
+    let f = Fixture::start(Options { timeouts, ..Options::default() });
     let mut idle = f.connect().await;
     send(&mut idle, &get("a")).await;
     answer(&mut idle).await;

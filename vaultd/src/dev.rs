@@ -1,0 +1,444 @@
+//! `vaultd dev`: a whole vault on this machine, ready to try: own CA, a store in a private
+//! folder, unsealed, the gateway on, and a demo provider behind it.
+//!
+//! Its keys lie beside the store, so such a store is marked: `vaultd server` refuses it, and
+//! `vaultd dev` touches no other. Loopback only; `~/.vault-token` is never written.
+
+use crate::codec::answer::Answer;
+use crate::config::{Config, Timeouts};
+use crate::listener::{Bind, BoundSockets, Caps, Handler, Listener, Registry, Server};
+use crate::run::{DEV_MARK, Prepared};
+use crate::server::{Daemon, GATEWAY_MOUNT};
+use crate::tls::{MinVersion, ServerTls, TlsFiles};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use secmem::{Arena, ExposeSecret, SecretString, Zeroizing};
+use serde_json::{Value, json};
+use std::error::Error as StdError;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vault_core::CoreHandle;
+use vault_core::exchange::{Exchange, Incoming, ReplyBody, Verb};
+use vault_logical::{Connection, Data, RequestId, Transport};
+
+/// Longest file of ours that is read back.
+const MAX_KEPT_BYTES: u64 = 1024;
+/// Characters of a made-up secret.
+const DEMO_SECRET_LEN: usize = 24;
+
+/// Why there is no dev vault.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{} was not made by `vaultd dev`: give an empty or a new folder", .0.display())]
+    Foreign(PathBuf),
+    #[error("{0} is not a loopback address: `vaultd dev` listens on this machine only")]
+    NotLoopback(SocketAddr),
+    #[error("certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    #[error("config: {0}")]
+    Config(String),
+    #[error("{path}: {message}")]
+    Refused { path: String, message: String },
+    #[error("the dev store in {} is initialised but its unseal key is not there: remove the folder", .0.display())]
+    Keyless(PathBuf),
+    #[error("randomness: {0}")]
+    Random(#[from] secmem::RandomError),
+}
+
+/// The dev folder and what is open in it. Opened before the sandbox closes the folder.
+pub struct Dev {
+    dir: PathBuf,
+    unseal_key: Kept,
+    root_token: Kept,
+    app_token: Kept,
+}
+
+/// A small private file.
+struct Kept {
+    path: PathBuf,
+    file: File,
+}
+
+impl Kept {
+    fn open(path: PathBuf) -> Result<Kept, DevError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        match options.open(&path) {
+            Ok(file) => Ok(Kept { path, file }),
+            Err(source) => Err(DevError::File { path, source }),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> DevError {
+        DevError::File { path: self.path.clone(), source }
+    }
+
+    fn read(&self) -> Result<Option<SecretString>, DevError> {
+        let mut text = Zeroizing::new(String::new());
+        (&self.file).take(MAX_KEPT_BYTES).read_to_string(&mut text).map_err(|e| self.failed(e))?;
+        Ok(Some(text.trim()).filter(|t| !t.is_empty()).map(SecretString::from))
+    }
+
+    fn write(&self, secret: &str) -> Result<(), DevError> {
+        let put = || {
+            self.file.set_len(0)?;
+            io::Seek::rewind(&mut &self.file)?;
+            (&self.file).write_all(secret.as_bytes())?;
+            self.file.sync_all()
+        };
+        put().map_err(|e| self.failed(e))
+    }
+}
+
+impl Dev {
+    /// Makes or opens the folder, and the config for it.
+    pub fn open(dir: &Path, api: SocketAddr, gateway: SocketAddr) -> Result<(Dev, Config), DevError> {
+        if let Some(out) = [api, gateway].into_iter().find(|a| !a.ip().is_loopback()) {
+            return Err(DevError::NotLoopback(out));
+        }
+        let dir = private_folder(dir)?;
+        certificates(&dir)?;
+        let file = dir.join("vaultd.hcl");
+        let text = config_text(&dir, api, gateway);
+        write(&file, text.as_bytes())?;
+        let mut config = Config::parse(&file, &text).map_err(|p| {
+            DevError::Config(p.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+        config.sources = vec![file];
+        let dev = Dev {
+            unseal_key: Kept::open(dir.join("unseal-key"))?,
+            root_token: Kept::open(dir.join("root-token"))?,
+            app_token: Kept::open(dir.join("app-token"))?,
+            dir,
+        };
+        Ok((dev, config))
+    }
+
+    /// Initialises (once) and unseals the vault, fills it with the demo, starts the demo provider.
+    pub async fn prepare(&self, daemon: &Daemon, arena: &Arena) -> Result<Prepared, Box<dyn StdError>> {
+        let vault = Operator { core: CoreHandle(Arc::clone(daemon.core())) };
+        let first = self.unseal(&vault).await?;
+        let root = self.root_token.read()?.ok_or_else(|| DevError::Keyless(self.dir.clone()))?;
+        if first {
+            fill(&vault, &root).await?;
+        }
+        let provider = self.provider(arena)?;
+        let upstream = provider.addresses().first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        self.service(&vault, &root, upstream).await?;
+        let request = json!({"policies": ["demo-app"], "ttl": "24h", "display_name": "demo-app"});
+        let created = vault.write("auth/token/create", Some(&root), request).await?;
+        self.app_token.write(text(&created, "/auth/client_token"))?;
+        let notice = self.notice(daemon);
+        Ok(Prepared { companion: Some(provider), notice })
+    }
+
+    /// `true` when the vault was initialised just now.
+    async fn unseal(&self, vault: &Operator) -> Result<bool, DevError> {
+        let status = vault.call(Verb::Read, "sys/seal-status", None, Value::Null).await?;
+        let first = status.get("initialized") == Some(&Value::Bool(false));
+        if first {
+            let shares = json!({"secret_shares": 1, "secret_threshold": 1});
+            let made = vault.write("sys/init", None, shares).await?;
+            self.unseal_key.write(text(&made, "/keys_base64/0"))?;
+            self.root_token.write(text(&made, "/root_token"))?;
+            io::Seek::rewind(&mut &self.unseal_key.file).map_err(|e| self.unseal_key.failed(e))?;
+            io::Seek::rewind(&mut &self.root_token.file).map_err(|e| self.root_token.failed(e))?;
+        }
+        let key = self.unseal_key.read()?.ok_or_else(|| DevError::Keyless(self.dir.clone()))?;
+        vault.write("sys/unseal", None, json!({"key": key.expose_secret()})).await?;
+        Ok(first)
+    }
+
+    /// The demo provider: tells which headers reached it.
+    fn provider(&self, arena: &Arena) -> Result<Server, Box<dyn StdError>> {
+        let tls = ServerTls::load(tls_files(&self.dir), arena.clone())?;
+        let any = Bind::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let listener = Listener {
+            sockets: BoundSockets::bind(&any, 1)?,
+            tls: Some(Arc::new(tls)),
+            handler: Arc::new(Echo),
+            timeouts: Timeouts::default(),
+        };
+        Ok(Server::start(vec![listener], Registry::new(Caps::default()), 1)?)
+    }
+
+    async fn service(&self, vault: &Operator, root: &SecretString, at: SocketAddr) -> Result<(), DevError> {
+        let ca = self.dir.join("ca.pem");
+        let pem = fs::read_to_string(&ca).map_err(|source| DevError::File { path: ca, source })?;
+        let service = json!({
+            "upstream": format!("https://{at}"),
+            "ca_cert": pem,
+            "credential": {"path": "secret/data/provider", "field": "api_key"},
+            "inject": {"header": "authorization", "template": "Bearer {{credential}}"},
+            "allow": [{"methods": ["GET", "POST"], "path": "/*"}],
+            "auth": [{"type": "token"}],
+            "allow_private": true,
+        });
+        vault.write(&format!("{GATEWAY_MOUNT}services/demo"), Some(root), service).await.map(drop)
+    }
+
+    fn notice(&self, daemon: &Daemon) -> String {
+        let dir = self.dir.display();
+        let api = daemon.api.first().map(ToString::to_string).unwrap_or_default();
+        let gateway = daemon.gateway.map(|a| a.to_string()).unwrap_or_default();
+        format!(
+            "
+A vault for trying things out, in {dir}. Its keys lie there in the clear: keep nothing real in it.
+
+  export VAULT_ADDR=https://{api} VAULT_CACERT={dir}/ca.pem
+  export VAULT_TOKEN=$(cat {dir}/root-token)
+  vault-cli status
+  vault-cli kv put -mount=secret hello who=world
+  vault-cli kv get -mount=secret demo
+
+What an app with its own token may do: read one secret, and use a key it cannot read.
+
+  curl --cacert {dir}/ca.pem -H \"X-Vault-Token: $(cat {dir}/app-token)\" https://{api}/v1/secret/data/demo
+  curl --cacert {dir}/ca.pem -H \"X-Vault-Token: $(cat {dir}/app-token)\" https://{api}/v1/secret/data/provider   # denied
+  curl --cacert {dir}/ca.pem -H \"Authorization: Bearer $(cat {dir}/app-token)\" https://{gateway}/demo/hello
+
+Ctrl-C stops it; the same command starts it again with everything in it."
+        )
+    }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The operator at the unix socket, without the socket.
+struct Operator {
+    core: CoreHandle,
+}
+
+impl Operator {
+    async fn write(&self, path: &str, token: Option<&SecretString>, body: Value) -> Result<Value, DevError> {
+        self.call(Verb::Write, path, token, body).await
+    }
+
+    /// A bare answer as it is; of an envelope, `data` and `auth.client_token`.
+    async fn call(
+        &self,
+        verb: Verb,
+        path: &str,
+        token: Option<&SecretString>,
+        body: Value,
+    ) -> Result<Value, DevError> {
+        let data = match body {
+            Value::Object(data) => data,
+            _ => Data::new(),
+        };
+        let incoming = Incoming {
+            id: RequestId::new_v4(),
+            verb,
+            path: path.to_owned(),
+            token: token.cloned(),
+            namespace: String::new(),
+            data,
+            wrap_ttl: None,
+            merge_patch: false,
+            connection: Connection { transport: Transport::Unix, remote: None },
+        };
+        let refused = |message: String| DevError::Refused { path: path.to_owned(), message };
+        match self.core.handle(incoming).await.body {
+            ReplyBody::Error(e) => Err(refused(e.message().to_owned())),
+            ReplyBody::Bare { status, json } if status < 400 => Ok(json),
+            ReplyBody::Bare { status, .. } => Err(refused(format!("status {status}"))),
+            ReplyBody::Envelope { response, auth, .. } => Ok(json!({
+                "data": response.data,
+                "auth": auth.map(|a| json!({"client_token": a.client_token.expose_secret()})),
+            })),
+        }
+    }
+}
+
+/// The first contents: two secrets, a policy, the mounts.
+async fn fill(vault: &Operator, root: &SecretString) -> Result<(), DevError> {
+    let random = || -> Result<Zeroizing<String>, DevError> {
+        Ok(Zeroizing::new(secmem::random::base62(DEMO_SECRET_LEN)?.expose_secret().to_owned()))
+    };
+    let mount = GATEWAY_MOUNT.trim_end_matches('/');
+    let (password, api_key) = (random()?, random()?);
+    let policy = format!(
+        "path \"secret/data/demo\" {{\n  capabilities = [\"read\"]\n}}\npath \"{mount}/proxy/demo/*\" {{\n  capabilities = [\"invoke\"]\n}}\n"
+    );
+    for (path, body) in [
+        ("sys/mounts/secret", json!({"type": "kv", "options": {"version": "2"}})),
+        ("secret/data/demo", json!({"data": {"user": "demo", "password": *password}})),
+        ("secret/data/provider", json!({"data": {"api_key": format!("sk-demo-{}", *api_key)}})),
+        (&format!("sys/mounts/{mount}"), json!({"type": "gateway"})),
+        ("sys/policies/acl/demo-app", json!({"policy": policy})),
+    ] {
+        vault.write(path, Some(root), body).await?;
+    }
+    Ok(())
+}
+
+/// Answers with what it was sent.
+struct Echo;
+
+#[async_trait]
+impl Handler for Echo {
+    async fn handle(&self, request: Request<hyper::body::Incoming>, _: &Connection) -> Response<Answer> {
+        let headers: serde_json::Map<String, Value> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()))))
+            .collect();
+        let seen = json!({
+            "method": request.method().as_str(),
+            "path": request.uri().path(),
+            "headers_the_provider_got": headers,
+        });
+        let mut response = Response::new(Answer::Whole(Bytes::from(seen.to_string() + "\n")));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// The marked folder, mode 0700, as an absolute path.
+fn private_folder(dir: &Path) -> Result<PathBuf, DevError> {
+    let failed = |source| DevError::File { path: dir.to_owned(), source };
+    match fs::read_dir(dir) {
+        Ok(mut entries) => {
+            if !dir.join(DEV_MARK).is_file() && entries.next().is_some() {
+                return Err(DevError::Foreign(dir.to_owned()));
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        }
+        Err(e) => return Err(failed(e)),
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    let dir = dir.canonicalize().map_err(failed)?;
+    write(&dir.join(DEV_MARK), b"made by `vaultd dev`; its keys lie beside it\n")?;
+    let audit = dir.join("audit");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&audit)
+        .map_err(|source| DevError::File { path: audit, source })?;
+    Ok(dir)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DevError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let put = || options.open(path)?.write_all(bytes);
+    put().map_err(|source| DevError::File { path: path.to_owned(), source })
+}
+
+fn tls_files(dir: &Path) -> TlsFiles {
+    TlsFiles {
+        cert: dir.join("server.pem"),
+        key: dir.join("server-key.pem"),
+        client_ca: None,
+        require_client_cert: false,
+        min_version: MinVersion::Tls13,
+    }
+}
+
+/// A CA whose key is forgotten at once, and one certificate of it for this machine.
+fn certificates(dir: &Path) -> Result<(), DevError> {
+    let files = tls_files(dir);
+    if crate::tls::check(&files).is_ok() && dir.join("ca.pem").is_file() {
+        return Ok(());
+    }
+    let ca_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let mut ca = rcgen::CertificateParams::new(Vec::new())?;
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "vaultd dev CA");
+    let ca_cert = ca.self_signed(&ca_key)?;
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let mut leaf = rcgen::CertificateParams::new(names)?;
+    leaf.distinguished_name.push(rcgen::DnType::CommonName, "vaultd dev");
+    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    leaf.use_authority_key_identifier_extension = true;
+    let cert = leaf.signed_by(&key, &issuer)?;
+    write(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+    write(&files.cert, cert.pem().as_bytes())?;
+    write(&dir.join("ca.pem"), ca_cert.pem().as_bytes())
+}
+
+fn config_text(dir: &Path, api: SocketAddr, gateway: SocketAddr) -> String {
+    let dir = dir.display();
+    let tls = format!("  tls_cert_file = \"{dir}/server.pem\"\n  tls_key_file = \"{dir}/server-key.pem\"\n");
+    format!(
+        "# Written by `vaultd dev` at each start.
+storage \"sled\" {{
+  path = \"{dir}/data\"
+}}
+listener \"tcp\" {{
+  address = \"{api}\"
+{tls}}}
+listener \"unix\" {{
+  address = \"{dir}/vaultd.sock\"
+}}
+gateway {{
+  address = \"{gateway}\"
+{tls}}}
+audit \"file\" \"file\" {{
+  path = \"{dir}/audit/audit.log\"
+}}
+audit_dirs = [\"{dir}/audit\"]
+egress_allow = [\"127.0.0.0/8\", \"::1/128\"]
+log_level = \"warn\"
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    fn open(dir: &Path) -> Result<(Dev, Config), DevError> {
+        Dev::open(dir, ANY.parse().expect("address"), ANY.parse().expect("address"))
+    }
+
+    #[test]
+    fn only_folders_of_its_own() {
+        let home = tempfile::tempdir().expect("dir");
+        let fresh = home.path().join("a/b");
+        let (_, config) = open(&fresh).expect("new folder");
+        assert_eq!(fs::metadata(&fresh).expect("folder").permissions().mode() & 0o777, 0o700);
+        let store = config.storage.path.expect("path");
+        assert!(crate::run::is_dev_store(&store), "`vaultd server` can tell");
+        let ca = fs::read(fresh.join("ca.pem")).expect("ca");
+        open(&fresh).expect("again");
+        assert_eq!(fs::read(fresh.join("ca.pem")).expect("ca"), ca, "what clients trust stays");
+        for name in ["unseal-key", "root-token", "app-token", "server-key.pem"] {
+            let mode = fs::metadata(fresh.join(name)).expect(name).permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        let foreign = home.path().join("foreign");
+        fs::create_dir(&foreign).expect("mkdir");
+        fs::write(foreign.join("precious"), "x").expect("write");
+        assert!(matches!(open(&foreign), Err(DevError::Foreign(_))));
+        assert_eq!(fs::read_dir(&foreign).expect("list").count(), 1, "and left alone");
+        assert!(!crate::run::is_dev_store(&foreign.join("data")));
+    }
+
+    #[test]
+    fn loopback_only() {
+        let dir = tempfile::tempdir().expect("dir");
+        for (api, gateway) in [("0.0.0.0:8200", ANY), (ANY, "10.0.0.1:1"), ("[::]:0", ANY)] {
+            let opened = Dev::open(dir.path(), api.parse().expect("api"), gateway.parse().expect("gateway"));
+            assert!(matches!(opened, Err(DevError::NotLoopback(_))));
+        }
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+    }
+}
