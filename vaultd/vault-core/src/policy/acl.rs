@@ -169,6 +169,8 @@ impl Acl {
     pub fn touches(&self, folder: &str) -> bool {
         let gives = |id: usize| self.rules.get(id).is_some_and(|r| !r.caps.is_deny() && r.caps != Caps::NONE);
         self.root
+            // The name without its slash counts, as a LIST of the folder falls back to it.
+            || folder.strip_suffix('/').and_then(|f| self.exact.get(f)).is_some_and(|id| gives(*id))
             || self.exact.iter().any(|(path, id)| path.starts_with(folder) && gives(*id))
             || self.leads.iter().any(|l| {
                 let near = l.lead.starts_with(folder) || folder.starts_with(&*l.lead);
