@@ -137,12 +137,12 @@ pub struct Sealing {
     nonce: [u8; NONCE_BYTES],
     associated: Vec<u8>,
     /// Room for the header, then plaintext, then (sealed) ciphertext.
-    stored: Vec<u8>,
+    stored: Zeroizing<Vec<u8>>,
 }
 
 impl Sealing {
     pub fn new(place: Place, nonce: [u8; NONCE_BYTES], subject: &Subject<'_>, plaintext: &[u8]) -> Sealing {
-        let mut stored = Vec::with_capacity(HEADER_BYTES + plaintext.len());
+        let mut stored = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + plaintext.len()));
         stored.resize(HEADER_BYTES, 0);
         stored.extend_from_slice(plaintext);
         Sealing { place, nonce, associated: associated(subject, place), stored }
@@ -154,7 +154,7 @@ impl Sealing {
         let tag = cipher.encrypt(key, &self.nonce, &self.associated, data)?;
         let header = Header { cipher, term, seq, nonce: self.nonce, tag };
         head.copy_from_slice(&header.to_bytes());
-        Ok((header, self.stored))
+        Ok((header, std::mem::take(&mut *self.stored)))
     }
 }
 

@@ -142,6 +142,12 @@ impl SealedStore {
         drop(self.inner.place.acquire().await.unwrap());
     }
 
+    /// Syncs and lets go of the files, once no store of this one is open any more. Every later call fails.
+    pub async fn close(&self) -> Result<(), Error> {
+        let _place = self.inner.take_place().await?;
+        Ok(self.inner.physical.close().await?)
+    }
+
     /// The backend below, for checks and copies while sealed.
     #[must_use]
     pub fn physical(&self) -> Arc<dyn Physical> {

@@ -3,7 +3,9 @@ mod rollback;
 
 use crate::anchor::{Anchor, AnchorFile};
 use crate::fixture::{Rig, TWO_OF_THREE, bytes, files, get, put, records};
-use crate::{Cipher, Error, ErrorKind, InitParams, KeyName, Space, UnsealError};
+use crate::{
+    Backend, Cipher, Error, ErrorKind, InitParams, KeyName, SealedStore, Space, StoreConfig, UnsealError,
+};
 use secmem::SecretBytes;
 use uuid::Uuid;
 
@@ -143,7 +145,7 @@ async fn keys_are_gone_from_the_arena_once_sealed() {
     let rig = Rig::new();
     let shares = rig.init().await;
     let arena = crate::fixture::arena();
-    let sealed = super::SealedStore::over(
+    let sealed = SealedStore::over(
         rig.physical.clone(),
         None,
         rig.state.path(),
@@ -151,12 +153,16 @@ async fn keys_are_gone_from_the_arena_once_sealed() {
         crate::fixture::clock(),
     );
     let sealed = sealed.await.unwrap();
+    let mut unseal_key = [0; 32];
+    crate::shamir::combine(&shares[..2], &mut unseal_key).unwrap();
+    assert_eq!(arena.count(&unseal_key), 0);
     for _ in 0..3 {
         let store = sealed.unseal(&shares[1..], false).await.unwrap();
+        assert_eq!(arena.count(&unseal_key), 1, "in one slot and on no stack");
         let key = store.ensure_key(&KeyName::AuditHmac("file".into())).await.unwrap();
         assert!(arena.used() > 0);
         store.seal().await;
-        assert_eq!(arena.used(), 0);
+        assert_eq!((arena.used(), arena.count(&unseal_key)), (0, 0));
         assert!(key.with(<[u8]>::len).is_err());
     }
     // Neither does a failed attempt leave any.
@@ -241,4 +247,62 @@ async fn a_status(rig: &Rig, anchor: &[u8]) -> Uuid {
     let status = rig.open().await.status();
     assert_eq!(status.rollback, None);
     status.store_id
+}
+
+#[tokio::test]
+async fn on_every_backend_a_restart_finds_everything_and_the_files_nothing_readable() {
+    for backend in [Backend::Sled, Backend::Redb] {
+        let dir = tempfile::tempdir().unwrap();
+        let cfg = StoreConfig {
+            backend,
+            path: dir.path().join("data"),
+            state_dir: dir.path().to_owned(),
+            journal: Default::default(),
+        };
+        let open = || SealedStore::open(cfg.clone(), crate::fixture::arena(), crate::fixture::clock());
+        let sealed = open().await.unwrap();
+        let shares = sealed.begin_init(TWO_OF_THREE).await.unwrap().finish().await.unwrap();
+        for round in 0..3 {
+            let store = sealed.unseal(&shares[..2], false).await.unwrap();
+            for size in [1, 300, 70_000] {
+                let mut txn = store.begin();
+                let value = b"jabberwock".repeat(size);
+                txn.put(mount(), &format!("zanzibar/{round}/{size}"), value.into()).unwrap();
+                txn.commit().await.unwrap();
+            }
+            store.rotate().await.unwrap();
+            store.seal().await;
+        }
+        sealed.close().await.unwrap();
+        for file in tree(dir.path()) {
+            let bytes = std::fs::read(&file).unwrap();
+            for canary in [b"jabberwock".as_slice(), b"zanzibar"] {
+                assert!(!bytes.windows(canary.len()).any(|w| w == canary), "{}", file.display());
+            }
+        }
+        let sealed = open().await.unwrap();
+        assert_eq!(sealed.status().backend, backend.name());
+        assert_eq!(sealed.status().rollback, None);
+        let store = sealed.unseal(&shares[1..], false).await.unwrap();
+        for round in 0..3 {
+            assert_eq!(store.list(mount(), &format!("zanzibar/{round}"), None, 9).await.unwrap().len(), 3);
+            let large = store.get(mount(), &format!("zanzibar/{round}/70000")).await.unwrap().unwrap();
+            assert!(*large.value == b"jabberwock".repeat(70_000));
+        }
+        store.seal().await;
+        sealed.close().await.unwrap();
+        // The whole store gone, the anchor left: not a new vault.
+        std::fs::remove_dir_all(&cfg.path).unwrap();
+        assert!(matches!(open().await, Err(Error::Mismatch(_))));
+    }
+}
+
+/// Every file below a directory.
+fn tree(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(tree(&path)) } else { files.push(path) }
+    }
+    files
 }

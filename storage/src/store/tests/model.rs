@@ -249,3 +249,25 @@ async fn two_who_rest_on_each_others_reads_do_not_both_commit() {
     let (a, b) = tokio::join!(a.commit(), b.commit());
     assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
 }
+
+#[tokio::test]
+async fn a_stale_fact_is_noticed_by_a_transaction_that_only_reads() {
+    let rig = Rig::new();
+    let (store, _) = rig.vault().await;
+    let place = space(false);
+    let mut txn = store.begin();
+    txn.put(place, "token", bytes("1")).unwrap();
+    let rev = txn.commit().await.unwrap();
+    for (fact, holds) in [(Some(rev), true), (Some(rev - 1), false), (None, false)] {
+        let mut txn = store.begin();
+        assert!(txn.get(place, "other").await.unwrap().is_none());
+        txn.expect(place, "token", fact);
+        let committed = txn.commit().await;
+        assert_eq!(committed.is_ok(), holds, "{fact:?}: {committed:?}");
+    }
+    // A path that cannot be is not forgotten either.
+    let mut txn = store.begin();
+    txn.put(place, "x", bytes("1")).unwrap();
+    txn.expect(place, "a//b", None);
+    assert!(matches!(txn.commit().await, Err(CommitError::Failed(crate::Error::Path(_)))));
+}
