@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod examples;
 mod gateway;
 mod life;
 mod support;
