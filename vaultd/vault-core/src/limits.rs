@@ -74,6 +74,8 @@ pub const SWEEP_LAG: std::time::Duration = std::time::Duration::from_secs(120);
 pub const SWEEP_TXNS: usize = 1024;
 /// Minutes one sweep may look at before it hands back.
 pub const SWEEP_MINUTES: u64 = 5_000;
+/// Every so many minutes the sweeper asks for the next one that is not empty.
+pub const SWEEP_STRIDE: u64 = 16;
 /// Names the sweeper lists at once: listing costs as much as the folder is large, however few
 /// names are asked for.
 pub const SWEEP_PAGE: usize = 10_000;

@@ -56,10 +56,10 @@ pub(super) fn child_path(parent: TokenHash, child: TokenHash) -> String {
     format!("token/child/{}/{}", parent.hex(), child.hex())
 }
 pub(super) fn expiry_dir(minute: u64) -> String {
-    format!("token/expiry/{minute}/")
+    format!("token/expiry/{minute:08}/")
 }
 pub(super) fn expiry_path(minute: u64, h: TokenHash) -> String {
-    format!("token/expiry/{minute}/{}", h.hex())
+    format!("token/expiry/{minute:08}/{}", h.hex())
 }
 pub(super) fn job_path(h: TokenHash) -> String {
     format!("{JOBS}{}", h.hex())

@@ -12,7 +12,8 @@ use super::record::{
 use super::revoke::Children;
 use crate::fault;
 use crate::limits::{
-    MAX_TXN_ATTEMPTS, SWEEP_JOBS, SWEEP_LAG, SWEEP_MINUTES, SWEEP_PAGE, SWEEP_TOKENS, SWEEP_TXNS,
+    MAX_TXN_ATTEMPTS, SWEEP_JOBS, SWEEP_LAG, SWEEP_MINUTES, SWEEP_PAGE, SWEEP_STRIDE, SWEEP_TOKENS,
+    SWEEP_TXNS,
 };
 use storage::{CommitError, Transaction};
 use vault_logical::{ErrorKind, Result, Timestamp};
@@ -83,17 +84,19 @@ impl TokenStore {
         let stored = self.cursor().await?;
         let start = match stored {
             Some(minute) => minute,
-            None => self.first_minute().await?.unwrap_or(horizon),
+            None => self.next_minute(0).await?.unwrap_or(horizon),
         };
         // A clock that was set back: minutes that were done may get tokens again.
         let mut minute = start.min(horizon + 1);
-        let end = horizon.min(minute.saturating_add(SWEEP_MINUTES));
-        while minute <= end && budget.left() {
-            if self.sweep_minute(minute, now, budget, report).await? {
-                minute += 1;
-            }
-            if minute.is_multiple_of(64) {
+        let mut looked = 0;
+        while minute <= horizon && looked < SWEEP_MINUTES && budget.left() {
+            looked += 1;
+            if looked.is_multiple_of(SWEEP_STRIDE) {
+                // After a long time away most minutes are empty: go to the next that is not.
+                minute = self.next_minute(minute).await?.unwrap_or(horizon + 1).min(horizon + 1);
                 tokio::task::yield_now().await;
+            } else if self.sweep_minute(minute, now, budget, report).await? {
+                minute += 1;
             }
         }
         report.more |= minute <= horizon;
@@ -267,11 +270,13 @@ impl TokenStore {
         txn.commit().await.map(drop).map_err(fault::commit)
     }
 
-    /// The earliest minute that has a token. Minutes have eight digits until the year 2160, so
-    /// their order as text is their order in time.
-    async fn first_minute(&self) -> Result<Option<u64>> {
-        let first = self.0.store.list(space(), "token/expiry/", None, 1).await.map_err(fault::storage)?;
-        Ok(first.first().and_then(|name| name.trim_end_matches('/').parse().ok()))
+    /// The first minute from this one on that has a link. Minutes have eight digits until the
+    /// year 2160, so their order as text is their order in time.
+    async fn next_minute(&self, from: u64) -> Result<Option<u64>> {
+        let after = format!("{:08}/", from.saturating_sub(1));
+        let store = &self.0.store;
+        let names = store.list(space(), "token/expiry/", Some(&after), 1).await.map_err(fault::storage)?;
+        Ok(names.first().and_then(|name| name.trim_end_matches('/').parse().ok()))
     }
 }
 

@@ -235,7 +235,7 @@ fn spellings() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Nothing that comes out as root, however it is spelled and by whatever way it is asked
     /// for, is ever attached to a token that a non-root token or a login made.

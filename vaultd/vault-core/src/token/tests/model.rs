@@ -123,7 +123,7 @@ async fn run(script: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn trees_behave_as_the_model(script in steps()) {
