@@ -117,12 +117,13 @@ fn unsupported() -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "1 error occurred:\n\t* unsupported operation\n\n")
 }
 
-/// `name=true` or `name=1` among the query parameters.
+/// `name=true` among the query parameters, in the spellings that Go clients (`1`, `t`) and Python
+/// clients (`True`) send.
 fn switch(query: &str, name: &str) -> bool {
     query.split('&').any(|pair| {
         pair.strip_prefix(name)
             .and_then(|rest| rest.strip_prefix('='))
-            .is_some_and(|v| matches!(v, "true" | "1"))
+            .is_some_and(|v| matches!(v, "true" | "True" | "TRUE" | "1" | "t" | "T"))
     })
 }
 

@@ -17,9 +17,7 @@ use secmem::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::{CommitError, Transaction};
-use vault_logical::{
-    Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader,
-};
+use vault_logical::{Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader};
 
 /// Where a path leads.
 pub enum Target {
@@ -60,7 +58,11 @@ pub struct Finished {
 
 impl Unsealed {
     /// Serves one request. The flag asks the core to seal, now that the answer is recorded.
-    pub(crate) async fn serve(self: &Arc<Self>, r: Incoming) -> (Reply, bool) {
+    pub(crate) async fn serve(self: &Arc<Self>, mut r: Incoming) -> (Reply, bool) {
+        // `sys/mounts/` reads `sys/mounts`: the policy, the record and the engine see that one path.
+        if matches!(r.verb, Verb::Read | Verb::Help) && r.path.ends_with('/') {
+            r.path.pop();
+        }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let recorded = match self.admit(&r).await {
             Ok(admitted) => self.run(&r, admitted).await,
@@ -73,7 +75,8 @@ impl Unsealed {
 
     async fn admit(&self, r: &Incoming) -> Result<Admitted, Refusal> {
         let operation = first_guess(r.verb);
-        let refuse = |caller: &Option<Arc<TokenEntry>>, error| Refusal { caller: caller.clone(), operation, error };
+        let refuse =
+            |caller: &Option<Arc<TokenEntry>>, error| Refusal { caller: caller.clone(), operation, error };
         self.mounts.refresh().await.map_err(|e| refuse(&None, e))?;
         let caller = match &r.token {
             Some(t) => self.tokens.lookup(t.expose_secret()).await.map_err(|e| refuse(&None, e))?,
@@ -124,6 +127,13 @@ impl Unsealed {
 
     /// Tells create from update by the engine's existence check, then asks the ACL.
     async fn decide(&self, r: &Incoming, a: &mut Admitted, open: bool) -> Result<()> {
+        // Only a LIST is about a folder. To change `x` by the name of `x/` would pass by the rules for `x`.
+        if r.path.ends_with('/') && matches!(r.verb, Verb::Write | Verb::Patch) {
+            return Err(Error::invalid("cannot write to a path ending in '/'"));
+        }
+        if r.path.ends_with('/') && r.verb == Verb::Delete {
+            return Err(Error::invalid("cannot delete a path ending in '/'"));
+        }
         let mut txn = self.store.begin();
         if r.verb == Verb::Write {
             a.operation = match self.exists(&mut txn, r, a).await? {
@@ -205,7 +215,8 @@ impl Unsealed {
             Err(e) => return not_recorded(e.into()),
         };
         let outcome = self.perform(&audited, r, &mut a).await;
-        let finished = Finished { outcome, mount_type: facts.mount_type().to_string(), list: r.verb == Verb::List };
+        let finished =
+            Finished { outcome, mount_type: facts.mount_type().to_string(), list: r.verb == Verb::List };
         match record::response(&self.audit, audited, &entry, &facts, finished) {
             Ok(recorded) => recorded,
             Err((e, finished)) => {
@@ -216,7 +227,10 @@ impl Unsealed {
                     tracing::error!(error = %e, "token of an unrecorded answer was not revoked");
                 }
                 tracing::error!(error = %e, "the answer could not be recorded");
-                not_recorded(Error::new(ErrorKind::Internal, "internal error: the answer could not be recorded"))
+                not_recorded(Error::new(
+                    ErrorKind::Internal,
+                    "internal error: the answer could not be recorded",
+                ))
             }
         }
     }
@@ -233,7 +247,8 @@ impl Unsealed {
         };
         let finished =
             Finished { outcome: Err(refusal.error), mount_type: String::new(), list: r.verb == Verb::List };
-        record::response(&self.audit, audited, &entry, &facts, finished).unwrap_or_else(|(e, _)| not_recorded(e.into()))
+        record::response(&self.audit, audited, &entry, &facts, finished)
+            .unwrap_or_else(|(e, _)| not_recorded(e.into()))
     }
 
     async fn perform(self: &Arc<Self>, proof: &Audited, r: &Incoming, a: &mut Admitted) -> Result<Done> {
@@ -402,7 +417,9 @@ impl Unsealed {
                 (body, done.close || seal)
             }
             Err(e) => {
-                if let (ErrorKind::Internal | ErrorKind::Upstream, Some(cause)) = (e.kind(), std::error::Error::source(&e)) {
+                if let (ErrorKind::Internal | ErrorKind::Upstream, Some(cause)) =
+                    (e.kind(), std::error::Error::source(&e))
+                {
                     tracing::error!(request_id = %r.id, path = %r.path, cause = %cause, "request failed");
                 }
                 (ReplyBody::Error(e), false)

@@ -21,7 +21,11 @@ impl<'a> MountView<'a> {
 #[async_trait]
 impl View for MountView<'_> {
     async fn get(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.txn.get(self.space, path).await.map_err(fault::storage)
+        match self.txn.get(self.space, path).await {
+            // No record can have this name.
+            Err(storage::Error::Path(_)) => Ok(None),
+            got => got.map_err(fault::storage),
+        }
     }
     async fn put(&mut self, path: &str, value: Zeroizing<Vec<u8>>) -> Result<()> {
         if value.len() > crate::limits::MAX_RECORD_BYTES {
@@ -30,10 +34,18 @@ impl View for MountView<'_> {
                 "secret is larger than this server stores",
             ));
         }
-        self.txn.put(self.space, path, value).map_err(fault::storage)
+        self.txn.put(self.space, path, value).map_err(|e| match e {
+            storage::Error::Path(why) => {
+                vault_logical::Error::invalid(format!("this path cannot be stored: {why}"))
+            }
+            e => fault::storage(e),
+        })
     }
     async fn delete(&mut self, path: &str) -> Result<()> {
-        self.txn.delete(self.space, path).map_err(fault::storage)
+        match self.txn.delete(self.space, path) {
+            Err(storage::Error::Path(_)) => Ok(()),
+            done => done.map_err(fault::storage),
+        }
     }
     async fn list(&mut self, dir: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         self.txn.list(self.space, dir, after, limit).await.map_err(fault::storage)

@@ -5,7 +5,8 @@ use vault_logical::limits::MAX_LIST_KEYS;
 use vault_logical::{Data, Error, Response, Result, field};
 
 /// Adds Vault's warnings about body fields: those the endpoint does not know, and those that the
-/// path already fixes.
+/// path already fixes. The latter not to an empty answer: clients name a role in path and body
+/// alike and expect 204.
 pub(crate) fn check(mut response: Response, data: &Data, known: &[&str], captured: &[&str]) -> Response {
     // A query parameter that only says "this GET is a LIST" is not a field.
     let is_verb = |k: &str| matches!(k, "list" | "help");
@@ -22,7 +23,7 @@ pub(crate) fn check(mut response: Response, data: &Data, known: &[&str], capture
             .warnings
             .push(format!("Endpoint ignored these unrecognized parameters: [{}]", join(ignored)));
     }
-    if !replaced.is_empty() {
+    if !replaced.is_empty() && response.data.is_some() {
         response.warnings.push(format!(
             "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [{}]",
             join(replaced)
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn warnings_read_like_vaults() {
         let r = check(
-            Response::empty(),
+            Response::data(Data::new()),
             &data(json!({"zz": 1, "aa": 2, "ok": 3, "name": 4, "list": true})),
             &["ok"],
             &["name"],
@@ -88,6 +89,7 @@ mod tests {
             ]
         );
         assert!(check(Response::empty(), &data(json!({"ok": 1})), &["ok"], &[]).warnings.is_empty());
+        assert!(check(Response::empty(), &data(json!({"name": 1})), &[], &["name"]).warnings.is_empty());
     }
 
     #[test]
