@@ -80,7 +80,6 @@ pub struct Vaultd {
     pub api: String,
     pub gateway: Option<String>,
     pub tls: Arc<rustls::ClientConfig>,
-    pub config: PathBuf,
 }
 
 /// One answer.
@@ -182,9 +181,6 @@ impl Vaultd {
                 if n == 0 {
                     break;
                 }
-                if std::env::var_os("VAULTD_TEST_LOG").is_some() {
-                    eprint!("{}", String::from_utf8_lossy(&buf[..n]));
-                }
                 if all.len() < 1 << 20 {
                     all.extend_from_slice(&buf[..n]);
                 }
@@ -210,7 +206,7 @@ impl Vaultd {
             let _ = out.read_to_string(&mut rest);
         });
         let pid = child.id();
-        Ok(Vaultd { child, pid, api, gateway, tls, config: config.to_path_buf() })
+        Ok(Vaultd { child, pid, api, gateway, tls })
     }
 
     pub fn kill(mut self) {

@@ -41,7 +41,9 @@ async fn try_init(core: &Arc<Core>, r: &Incoming) -> Answer {
         ));
     }
     let (shares, threshold) = share_counts(&r.data)?;
-    for unbuilt in ["pgp_keys", "recovery_shares", "recovery_threshold", "recovery_pgp_keys", "root_token_pgp_key"] {
+    for unbuilt in
+        ["pgp_keys", "recovery_shares", "recovery_threshold", "recovery_pgp_keys", "root_token_pgp_key"]
+    {
         if let Some(v) = r.data.get(unbuilt)
             && !matches!(v, Value::Null)
             && v.as_u64() != Some(0)
@@ -61,11 +63,8 @@ async fn try_init(core: &Arc<Core>, r: &Incoming) -> Answer {
         return Err(Error::invalid("Vault is already initialized"));
     }
     progress.reset();
-    let making = core
-        .store
-        .begin_init(InitParams { shares, threshold, cipher })
-        .await
-        .map_err(fault::storage)?;
+    let making =
+        core.store.begin_init(InitParams { shares, threshold, cipher }).await.map_err(fault::storage)?;
     let root = first_records(core, &making).await?;
     let shares = making.finish().await.map_err(fault::storage)?;
     tracing::info!(shares = shares.len(), threshold, "vault initialised");
@@ -153,7 +152,9 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
         let entitled = r.connection.transport == vault_logical::Transport::Unix
             || decode_share(text).is_ok_and(|s| core.store.share_known(s.as_slice()));
         if !entitled {
-            return Err(Error::invalid("'reset' needs a valid share as 'key', or the operator's unix socket"));
+            return Err(Error::invalid(
+                "'reset' needs a valid share as 'key', or the operator's unix socket",
+            ));
         }
         progress.reset();
         return Ok((status::render(core, 0, ""), true));

@@ -165,7 +165,9 @@ impl Core {
             (Verb::Read, "sys/leader") => (200, status::leader(self), false),
             (Verb::Read, "sys/init") => (200, status::init(self), false),
             (Verb::Write, "sys/init") => return Some(ceremony::reply(r.id, ceremony::init(self, r).await)),
-            (Verb::Write, "sys/unseal") => return Some(ceremony::reply(r.id, ceremony::unseal(self, r).await)),
+            (Verb::Write, "sys/unseal") => {
+                return Some(ceremony::reply(r.id, ceremony::unseal(self, r).await));
+            }
             _ => return None,
         };
         Some(Reply { request_id: r.id, body: ReplyBody::Bare { status, json }, close })

@@ -56,8 +56,7 @@ async fn all(store: &Store) -> Result<Vec<DeviceConfig>> {
     let names = store.list(Space::core(), FOLDER, None, MAX_DEVICES).await.map_err(fault::storage)?;
     let mut out = Vec::with_capacity(names.len());
     for name in names {
-        let Some(v) =
-            store.get(Space::core(), &format!("{FOLDER}{name}")).await.map_err(fault::storage)?
+        let Some(v) = store.get(Space::core(), &format!("{FOLDER}{name}")).await.map_err(fault::storage)?
         else {
             continue;
         };

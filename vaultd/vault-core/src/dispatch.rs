@@ -22,8 +22,8 @@ use secmem::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use vault_logical::{
-    Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Connection, Data, Dispatch, Error, ErrorKind, Grant,
-    InvokeGuard, Operation, Request, Result, ServiceConfig, Timestamp, ViewExt,
+    Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Connection, Data, Dispatch, Error,
+    ErrorKind, Grant, InvokeGuard, Operation, Request, Result, ServiceConfig, Timestamp, ViewExt,
 };
 
 /// Where a gateway mount keeps its services.
@@ -211,7 +211,9 @@ impl Unsealed {
                     .identify(&mut self.context(&mut view, &m, &NoReader), jwt, auth.role.as_deref())
                     .await
                     .map_err(|e| match e.kind() {
-                        ErrorKind::InvalidRequest | ErrorKind::PermissionDenied => unauthenticated().with_source(e),
+                        ErrorKind::InvalidRequest | ErrorKind::PermissionDenied => {
+                            unauthenticated().with_source(e)
+                        }
                         _ => e,
                     })?;
                 let until = now.plus(IDENTITY_TTL).min(found.expires.unwrap_or(now));
@@ -272,10 +274,9 @@ impl Unsealed {
         if value.is_empty() || value.len() > MAX_CREDENTIAL_BYTES {
             return Err(missing());
         }
-        let key = self
-            .arena
-            .from_slice(value.as_bytes())
-            .map_err(|e| Error::new(ErrorKind::Unavailable, "no locked memory left for the credential").with_source(e))?;
+        let key = self.arena.from_slice(value.as_bytes()).map_err(|e| {
+            Error::new(ErrorKind::Unavailable, "no locked memory left for the credential").with_source(e)
+        })?;
         Ok(self.invoke.keep_credential(binding, m.mount.uuid, key, version, generation))
     }
 }
@@ -299,7 +300,8 @@ fn shape(text: &str) -> Option<CallerAuthKind> {
     if ["hvs.", "hvb.", "s.", "b."].iter().any(|p| text.starts_with(p)) {
         return Some(CallerAuthKind::Token);
     }
-    let segment = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let segment =
+        |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     let mut parts = text.split('.');
     let three = [parts.next(), parts.next(), parts.next()];
     (parts.next().is_none() && three.iter().all(|p| p.is_some_and(segment))).then_some(CallerAuthKind::Jwt)

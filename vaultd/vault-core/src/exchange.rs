@@ -63,6 +63,8 @@ pub struct Reply {
     pub close: bool,
 }
 
+// One value a request, moved and never stored: a box would only cost an allocation.
+#[allow(clippy::large_enum_variant)]
 pub enum ReplyBody {
     /// Vault's envelope; 204 when there is nothing in it, 404 when a LIST found no keys.
     Envelope {
@@ -75,7 +77,10 @@ pub enum ReplyBody {
         list: bool,
     },
     /// Not enveloped: seal-status, health, init, leader.
-    Bare { status: u16, json: Value },
+    Bare {
+        status: u16,
+        json: Value,
+    },
     Error(Error),
 }
 

@@ -17,7 +17,9 @@ pub fn storage(e: storage::Error) -> Error {
 /// Translates a refused commit; `Conflict` only reaches this after the last attempt.
 pub fn commit(e: CommitError) -> Error {
     match e {
-        CommitError::Conflict => Error::new(ErrorKind::Unavailable, "too much contention on this path, try again"),
+        CommitError::Conflict => {
+            Error::new(ErrorKind::Unavailable, "too much contention on this path, try again")
+        }
         CommitError::TooLarge => too_large(),
         CommitError::Full => full(),
         CommitError::Sealed => sealed(),

@@ -254,7 +254,10 @@ impl Mounts {
                 return Err(Error::invalid(format!("path is already in use at {full}")));
             }
             if other.path.starts_with(&record.path) || record.path.starts_with(&other.path) {
-                return Err(Error::invalid(format!("path conflicts with the mount at {}", other.full_path())));
+                return Err(Error::invalid(format!(
+                    "path conflicts with the mount at {}",
+                    other.full_path()
+                )));
             }
         }
         let factory = self.factory(&record.type_name, record.auth)?;

@@ -106,7 +106,8 @@ impl Policies {
             return Err(Error::invalid(format!("policy text is longer than {MAX_POLICY_BYTES} bytes")));
         }
         Policy::parse(&name, text)?;
-        let record = serde_json::to_vec(&StoredPolicy { v: 1, text: text.to_string() }).map_err(Error::internal)?;
+        let record =
+            serde_json::to_vec(&StoredPolicy { v: 1, text: text.to_string() }).map_err(Error::internal)?;
         txn.put(Space::core(), &format!("{FOLDER}{name}"), Zeroizing::new(record)).map_err(fault::storage)
     }
 

@@ -1,8 +1,8 @@
 //! What the audit is told of a request: one place that turns the pipeline's facts into records.
 
 use crate::audit::{
-    Audit, AuditError, Audited, Body, ClearKeys, Credential, Identity, IdentityHashes, IssuedEntry, MountEntry,
-    Recorded, RequestEntry, ResponseEntry,
+    Audit, AuditError, Audited, Body, ClearKeys, Credential, Identity, IdentityHashes, IssuedEntry,
+    MountEntry, Recorded, RequestEntry, ResponseEntry,
 };
 use crate::exchange::{Incoming, IssuedAuth, Verb};
 use crate::pipeline::{Admitted, Finished, Target};
@@ -69,7 +69,11 @@ impl<'a> Facts<'a> {
         identity_hashes(audit, caller, token)
     }
 
-    pub fn entry<'s>(&'s self, hashes: Option<&'s IdentityHashes>, error: Option<&'s str>) -> RequestEntry<'s> {
+    pub fn entry<'s>(
+        &'s self,
+        hashes: Option<&'s IdentityHashes>,
+        error: Option<&'s str>,
+    ) -> RequestEntry<'s> {
         let r = self.incoming;
         let mut e = RequestEntry::new(r.id, self.operation, &r.path);
         e.mount = self.mount_entry();
@@ -110,7 +114,10 @@ impl<'a> Facts<'a> {
         })
     }
 
-    fn clear<'s>(&'s self, keys: impl Fn(&'s vault_logical::MountConfig) -> &'s Vec<String>) -> ClearKeys<'s> {
+    fn clear<'s>(
+        &'s self,
+        keys: impl Fn(&'s vault_logical::MountConfig) -> &'s Vec<String>,
+    ) -> ClearKeys<'s> {
         match &self.mount {
             Some(m) => ClearKeys { engine: m.engine.descriptor().audit_clear, mount: keys(&m.mount.config) },
             None => ClearKeys::default(),
@@ -123,6 +130,8 @@ fn operation_name(verb: Verb, operation: Operation) -> &'static str {
 }
 
 /// Records the answer; only what this returns can be encoded.
+// The error carries the outcome back, so that it can be undone: rare, and moved once.
+#[allow(clippy::result_large_err)]
 pub fn response(
     audit: &Audit,
     audited: Audited,
@@ -172,7 +181,11 @@ fn issued(a: &IssuedAuth) -> IssuedEntry<'_> {
 }
 
 /// Keyed hashes of a token: kept with the token, made anew when the set of devices changes.
-pub fn identity_hashes(audit: &Audit, caller: &TokenEntry, token: &SecretString) -> Option<Arc<IdentityHashes>> {
+pub fn identity_hashes(
+    audit: &Audit,
+    caller: &TokenEntry,
+    token: &SecretString,
+) -> Option<Arc<IdentityHashes>> {
     let slot = caller.audit.get_or_init(|| Arc::new(ArcSwapOption::<IdentityHashes>::empty()));
     let slot = slot.downcast_ref::<ArcSwapOption<IdentityHashes>>()?;
     if let Some(h) = slot.load_full()

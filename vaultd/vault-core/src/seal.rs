@@ -58,7 +58,9 @@ impl Progress {
 pub fn decode_share(text: &str) -> Result<SecretBytes> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Error::invalid("'key' must be specified in request body as JSON, or 'reset' set to true"));
+        return Err(Error::invalid(
+            "'key' must be specified in request body as JSON, or 'reset' set to true",
+        ));
     }
     if text.len() > MAX_SHARE_CHARS {
         return Err(Error::invalid("'key' is longer than any share"));
@@ -73,9 +75,7 @@ pub fn decode_share(text: &str) -> Result<SecretBytes> {
         }
     }
     match base64::engine::general_purpose::STANDARD.decode_slice(text, &mut buf) {
-        Ok(n) => {
-            Ok(SecretBytes::from(Zeroizing::new(buf.get(..n).map(<[u8]>::to_vec).unwrap_or_default())))
-        }
+        Ok(n) => Ok(SecretBytes::from(Zeroizing::new(buf.get(..n).map(<[u8]>::to_vec).unwrap_or_default()))),
         Err(_) => Err(Error::invalid("'key' must be a valid hex or base64 string")),
     }
 }

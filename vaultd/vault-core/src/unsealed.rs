@@ -183,4 +183,3 @@ async fn tokens(store: &Store, clock: Arc<dyn Clock>, ttl: SystemTtl) -> Result<
     let defaults = TtlDefaults { default_ttl: ttl.default, max_ttl: ttl.max };
     Ok(TokenStore::new(store.clone(), key, clock, defaults))
 }
-

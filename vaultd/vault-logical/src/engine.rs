@@ -111,7 +111,12 @@ pub trait Engine: Send + Sync {
     }
 
     /// Serves the request. May run several times when the transaction conflicts.
-    async fn handle(&self, cx: &mut Context<'_>, request: &Request, charge: Option<&Charge>) -> Result<Response>;
+    async fn handle(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Request,
+        charge: Option<&Charge>,
+    ) -> Result<Response>;
 
     /// True while this instance has not read from its storage what [`Engine::prepare`] and
     /// [`AuthMethod::prepare_identify`] need: the core then calls [`Engine::load`] before them.
@@ -152,10 +157,12 @@ pub trait AuthMethod: Send + Sync {
     async fn identify(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth>;
 }
 
+/// Makes the engine of a mount.
+pub type Make = fn(&Mount, Arc<dyn Egress>) -> Result<Arc<dyn Engine>>;
+
 /// Makes engine instances of one type. Registering an engine is one entry in `vault-engines`.
 pub struct Factory {
     pub type_name: &'static str,
     pub kind: EngineKind,
-    pub make: fn(&Mount, Arc<dyn Egress>) -> Result<Arc<dyn Engine>>,
+    pub make: Make,
 }
-

@@ -64,7 +64,9 @@ pub fn duration(data: &Data, name: &str) -> Result<Option<Duration>> {
             Some(s) if s <= MAX_DURATION_SECS => Ok(Some(Duration::from_secs(s))),
             _ => Err(bad(name, "a duration in seconds or like \"1h\"")),
         },
-        Some(Value::String(s)) => parse_duration(s).map(Some).ok_or_else(|| bad(name, "a duration in seconds or like \"1h\"")),
+        Some(Value::String(s)) => {
+            parse_duration(s).map(Some).ok_or_else(|| bad(name, "a duration in seconds or like \"1h\""))
+        }
         Some(_) => Err(bad(name, "a duration in seconds or like \"1h\"")),
     }
 }
@@ -98,7 +100,8 @@ pub fn parse_duration(s: &str) -> Option<Duration> {
             };
         rest = rest.get(u..)?;
     }
-    (total.is_finite() && total <= MAX_DURATION_SECS as f64).then(|| Duration::from_nanos((total * 1e9).round() as u64))
+    (total.is_finite() && total <= MAX_DURATION_SECS as f64)
+        .then(|| Duration::from_nanos((total * 1e9).round() as u64))
 }
 
 /// A list of strings: JSON array of strings, or one comma-separated string.
@@ -124,7 +127,9 @@ pub fn strings(data: &Data, name: &str) -> Result<Option<Vec<String>>> {
 /// A list of non-negative integers: array or comma-separated string.
 pub fn integers(data: &Data, name: &str) -> Result<Option<Vec<u64>>> {
     match data.get(name) {
-        Some(Value::Number(n)) => n.as_u64().map(|n| Some(vec![n])).ok_or_else(|| bad(name, "a list of integers")),
+        Some(Value::Number(n)) => {
+            n.as_u64().map(|n| Some(vec![n])).ok_or_else(|| bad(name, "a list of integers"))
+        }
         _ => match strings(data, name)? {
             None => Ok(None),
             Some(v) => v
@@ -167,7 +172,15 @@ mod tests {
 
     #[test]
     fn durations_as_vault_takes_them() {
-        for (text, secs) in [("0", 0.0), ("90", 90.0), ("1h30m", 5400.0), ("2d", 172_800.0), ("500ms", 0.5), ("1.5h", 5400.0), ("", 0.0)] {
+        for (text, secs) in [
+            ("0", 0.0),
+            ("90", 90.0),
+            ("1h30m", 5400.0),
+            ("2d", 172_800.0),
+            ("500ms", 0.5),
+            ("1.5h", 5400.0),
+            ("", 0.0),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_secs_f64(secs)), "{text}");
         }
         for text in ["-1", "h", "1x", "1h-", "1e9", "999999999999999999999", "9999999999h", "1 h", "."] {
@@ -180,7 +193,10 @@ mod tests {
         assert_eq!(unsigned(&d("7".into()), "f").ok().flatten(), Some(7));
         assert!(unsigned(&d((-1).into()), "f").is_err());
         assert!(boolean(&d("yes".into()), "f").is_err());
-        assert_eq!(strings(&d("a, b,,c".into()), "f").ok().flatten(), Some(vec!["a".into(), "b".into(), "c".into()]));
+        assert_eq!(
+            strings(&d("a, b,,c".into()), "f").ok().flatten(),
+            Some(vec!["a".into(), "b".into(), "c".into()])
+        );
         assert_eq!(integers(&d(serde_json::json!([1, "2"])), "f").ok().flatten(), Some(vec![1, 2]));
     }
 

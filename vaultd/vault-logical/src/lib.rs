@@ -22,13 +22,13 @@ mod view;
 pub use caller::{Caller, Connection, TokenKind, Transport};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatch::{
-    AllowRule, Binding, Call, CallerAuth, CallerAuthKind, CallerCredential, Completion,
-    CredentialHandle, Dispatch, Grant, InvokeGuard, Outcome, RateLimit, ServiceConfig,
+    AllowRule, Binding, Call, CallerAuth, CallerAuthKind, CallerCredential, Completion, CredentialHandle,
+    Dispatch, Grant, InvokeGuard, Outcome, RateLimit, ServiceConfig,
 };
 pub use egress::{Egress, EgressRequest, EgressResponse};
 pub use engine::{
-    AuthMethod, Charge, Context, Descriptor, Engine, EngineKind, Factory, Mount, MountConfig,
-    PathHelp, SecretReader,
+    AuthMethod, Charge, Context, Descriptor, Engine, EngineKind, Factory, Mount, MountConfig, PathHelp,
+    SecretReader,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use operation::Operation;

@@ -4,9 +4,9 @@ use vault_logical::AllowRule;
 
 /// True when one rule names the method and matches the whole canonical path.
 pub fn allowed(rules: &[AllowRule], method: &str, path: &str) -> bool {
-    rules
-        .iter()
-        .any(|r| (r.methods.is_empty() || r.methods.iter().any(|m| m == method)) && path_matches(&r.path, path))
+    rules.iter().any(|r| {
+        (r.methods.is_empty() || r.methods.iter().any(|m| m == method)) && path_matches(&r.path, path)
+    })
 }
 
 /// `+` is exactly one segment, a final `*` is any rest of the path.

@@ -47,12 +47,7 @@ fn list(core: &Unsealed) -> Data {
 }
 
 /// Opens the file first, so that a device that cannot record is never stored, then stores it.
-async fn enable(
-    core: &Arc<Unsealed>,
-    txn: &mut Transaction,
-    call: &Call<'_>,
-    path: &str,
-) -> Result<Done> {
+async fn enable(core: &Arc<Unsealed>, txn: &mut Transaction, call: &Call<'_>, path: &str) -> Result<Done> {
     let data = call.data();
     let type_name = field::required(data, "type")?;
     let description = field::string(data, "description")?.unwrap_or_default();

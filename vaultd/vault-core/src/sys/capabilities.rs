@@ -25,7 +25,10 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, which: &str) -> Result<Don
         }
         "capabilities-accessor" => {
             let accessor = field::required(data, "accessor")?;
-            core.tokens.entry_of_accessor(&accessor).await?.ok_or_else(|| Error::invalid("invalid accessor"))?
+            core.tokens
+                .entry_of_accessor(&accessor)
+                .await?
+                .ok_or_else(|| Error::invalid("invalid accessor"))?
         }
         _ => call.caller.clone(),
     };

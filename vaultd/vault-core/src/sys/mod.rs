@@ -20,20 +20,71 @@ use vault_logical::{Data, Error, ErrorKind, Response, Result};
 
 /// Paths below `sys/` that need `sudo` besides the ordinary capability.
 pub const SUDO: &[&str] = &[
-    "seal", "audit", "audit/*", "audit-hash/*", "auth/*", "rotate", "rotate/*", "rekey/*", "remount", "raw", "raw/*",
-    "leases/revoke-prefix/*", "leases/revoke-force/*", "leases/lookup/*", "config/*",
+    "seal",
+    "audit",
+    "audit/*",
+    "audit-hash/*",
+    "auth/*",
+    "rotate",
+    "rotate/*",
+    "rekey/*",
+    "remount",
+    "raw",
+    "raw/*",
+    "leases/revoke-prefix/*",
+    "leases/revoke-force/*",
+    "leases/lookup/*",
+    "config/*",
 ];
 
 /// Paths whose `data` Vault also writes at top level of the answer.
-const FLATTENED: &[&str] =
-    &["audit", "audit-hash", "auth", "capabilities", "capabilities-self", "capabilities-accessor", "key-status", "mounts", "policy", "rotate"];
+const FLATTENED: &[&str] = &[
+    "audit",
+    "audit-hash",
+    "auth",
+    "capabilities",
+    "capabilities-self",
+    "capabilities-accessor",
+    "key-status",
+    "mounts",
+    "policy",
+    "rotate",
+];
 
 /// Named by Vault's API and not built here: said so, instead of a 404 that looks like a typo.
 const UNBUILT: &[&str] = &[
-    "wrapping", "leases", "renew", "revoke", "revoke-prefix", "revoke-force", "generate-root",
-    "generate-root-token", "quotas", "namespaces", "remount", "raw", "storage", "step-down", "ha-status", "metrics",
-    "plugins", "tools", "config", "rekey-recovery-key", "host-info", "monitor", "in-flight-req", "loggers", "pprof",
-    "locked-users", "mfa", "version-history", "managed-keys", "replication", "license", "experiments",
+    "wrapping",
+    "leases",
+    "renew",
+    "revoke",
+    "revoke-prefix",
+    "revoke-force",
+    "generate-root",
+    "generate-root-token",
+    "quotas",
+    "namespaces",
+    "remount",
+    "raw",
+    "storage",
+    "step-down",
+    "ha-status",
+    "metrics",
+    "plugins",
+    "tools",
+    "config",
+    "rekey-recovery-key",
+    "host-info",
+    "monitor",
+    "in-flight-req",
+    "loggers",
+    "pprof",
+    "locked-users",
+    "mfa",
+    "version-history",
+    "managed-keys",
+    "replication",
+    "license",
+    "experiments",
 ];
 
 /// One request to `sys/`.
@@ -106,7 +157,11 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         (Verb::Write, "rotate") => keys::rotate(core, rest).await?,
         (_, "rekey") => rekey::handle(core, &call, rest).await?,
         (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,
-        (_, "seal" | "key-status" | "rotate" | "audit-hash" | "health" | "seal-status" | "init" | "unseal" | "leader") => {
+        (
+            _,
+            "seal" | "key-status" | "rotate" | "audit-hash" | "health" | "seal-status" | "init" | "unseal"
+            | "leader",
+        ) => {
             return Err(Error::unsupported_operation());
         }
         (_, name) if UNBUILT.contains(&name) => return Err(unbuilt(&format!("sys/{name}"))),

@@ -63,7 +63,16 @@ fn listing(core: &Unsealed, auth: bool) -> Data {
     let uuid = Uuid::new_v5(&core.store.store_id(), path.as_bytes());
     all.insert(
         path.into(),
-        entry(type_name, text, &accessor(type_name, uuid), uuid, &MountConfig::default(), &Default::default(), false, false),
+        entry(
+            type_name,
+            text,
+            &accessor(type_name, uuid),
+            uuid,
+            &MountConfig::default(),
+            &Default::default(),
+            false,
+            false,
+        ),
     );
     all
 }
@@ -71,7 +80,14 @@ fn listing(core: &Unsealed, auth: bool) -> Data {
 pub fn describe(m: &Mounted) -> Data {
     let r = &m.record;
     object(entry(
-        &r.type_name, &r.description, &r.accessor, r.uuid, &r.config, &r.options, r.local, r.seal_wrap,
+        &r.type_name,
+        &r.description,
+        &r.accessor,
+        r.uuid,
+        &r.config,
+        &r.options,
+        r.local,
+        r.seal_wrap,
     ))
 }
 

@@ -76,7 +76,9 @@ fn start(call: &Call<'_>, slot: &mut Option<Rekey>) -> Result<()> {
     }
     let data = call.data();
     let (shares, threshold) = share_counts(data)?;
-    if field::strings(data, "pgp_keys")?.is_some_and(|k| !k.is_empty()) || field::boolean(data, "backup")? == Some(true) {
+    if field::strings(data, "pgp_keys")?.is_some_and(|k| !k.is_empty())
+        || field::boolean(data, "backup")? == Some(true)
+    {
         return Err(unbuilt("PGP-encrypted shares"));
     }
     *slot = Some(Rekey {
@@ -135,8 +137,7 @@ async fn update(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>) -> R
     if !core.store.check_shares(&old) {
         return Err(Error::invalid("the shares do not open this vault; give every share again"));
     }
-    let proposal =
-        core.store.propose_rekey(rekey.shares, rekey.threshold).map_err(crate::fault::storage)?;
+    let proposal = core.store.propose_rekey(rekey.shares, rekey.threshold).map_err(crate::fault::storage)?;
     let mut answer = issued(rekey, proposal.shares());
     if rekey.verify {
         let nonce = Uuid::new_v4();
