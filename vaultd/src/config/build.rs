@@ -1,38 +1,18 @@
 //! From what the files say to what the daemon does.
 
-use super::fields::{self, Effect, Field};
+use super::listeners::{gateway, listeners};
+use super::reader::{Findings, Reader, check_keys, of_kind};
 use super::source::{RawConfig, Section};
-use super::{
-    AuditConfig, Config, ListenerConfig, LogFormat, Network, Problem, StorageBackend, StorageConfig, Timeouts,
-};
+use super::{AuditConfig, Config, LogFormat, Network, Problem, StorageBackend, StorageConfig};
 use crate::limits as l;
-use crate::listener::Bind;
-use crate::tls::{MinVersion, TlsFiles};
 use secmem::process::MemoryLock;
-use serde_json::Value;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vault_logical::{Data, field};
 
 /// Where audit files may lie besides the storage path's parent.
 const AUDIT_DIR: &str = "/var/log/vaultd";
-/// The largest mode of a unix socket: never for everybody.
-const MAX_SOCKET_MODE: u32 = 0o660;
-
-/// Collects problems, warnings and dangers while a config is read.
-struct Findings<'a> {
-    raw: &'a RawConfig,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
-    dangers: Vec<String>,
-}
-
-/// One section with its table.
-struct Reader<'a, 'f> {
-    section: &'a Section,
-    findings: &'f mut Findings<'a>,
-}
 
 pub(super) fn build(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
     let mut findings = Findings { raw, problems: Vec::new(), warnings: Vec::new(), dangers: Vec::new() };
@@ -83,108 +63,6 @@ fn merged_root(raw: &RawConfig, findings: &mut Findings<'_>) -> Section {
         }
     }
     Section { file, kind: String::new(), labels: Vec::new(), values }
-}
-
-fn check_keys(section: &Section, findings: &mut Findings<'_>) {
-    let stanza = fields::stanza(&section.kind);
-    if let Some(stanza) = stanza.filter(|s| !s.shown) {
-        let note = format!("block \"{}\" has no effect here", stanza.kind);
-        findings
-            .warnings
-            .push(Problem::new(&section.file, note).at(findings.raw.line_of(&section.file, stanza.kind)));
-        return;
-    }
-    let known: &[Field] = stanza.map_or(fields::ROOT, |s| fields::fields_of(s, &section.labels));
-    for (key, value) in &section.values {
-        match known.iter().find(|f| f.key == key) {
-            None => findings.problem(section, key, "is not a known key"),
-            Some(Field { effect: Effect::Ignored(why), .. }) => {
-                let line = findings.raw.line_of(&section.file, key);
-                let note = format!("\"{}\" has no effect: {why}", path_of(section, key));
-                findings.warnings.push(Problem::new(&section.file, note).at(line));
-            }
-            Some(Field { effect: Effect::Danger, .. }) if is_set(value) => {
-                findings.dangers.push(path_of(section, key));
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// True for a danger that is switched on, however it is spelled.
-fn is_set(value: &Value) -> bool {
-    let data = Data::from_iter([("v".to_owned(), value.clone())]);
-    field::boolean(&data, "v").ok().flatten().unwrap_or(false)
-}
-
-fn path_of(section: &Section, key: &str) -> String {
-    match section.name() {
-        name if name.is_empty() => key.to_owned(),
-        name => format!("{name}.{key}"),
-    }
-}
-
-impl<'a> Findings<'a> {
-    fn problem(&mut self, section: &Section, key: &str, what: &str) {
-        let line = self.raw.line_of(&section.file, key);
-        let message = format!("\"{}\" {what}", path_of(section, key));
-        self.problems.push(Problem::new(&section.file, message).at(line));
-    }
-}
-
-impl Reader<'_, '_> {
-    fn value<T>(
-        &mut self,
-        key: &str,
-        read: fn(&Data, &str) -> vault_logical::Result<Option<T>>,
-    ) -> Option<T> {
-        match read(&self.section.values, key) {
-            Ok(value) => value,
-            Err(e) => {
-                // "field \"x\" must be …": keep what it must be.
-                let what = e.message().split_once("\" ").map_or("is not valid", |(_, what)| what).to_owned();
-                self.findings.problem(self.section, key, &what);
-                None
-            }
-        }
-    }
-    fn string(&mut self, key: &str) -> Option<String> {
-        self.value(key, field::string).filter(|s| !s.is_empty())
-    }
-    fn path(&mut self, key: &str) -> Option<PathBuf> {
-        self.string(key).map(PathBuf::from)
-    }
-    fn boolean(&mut self, key: &str) -> bool {
-        self.value(key, field::boolean).unwrap_or(false)
-    }
-    fn duration(&mut self, key: &str) -> Option<Duration> {
-        self.value(key, field::duration).filter(|d| !d.is_zero())
-    }
-    fn problem(&mut self, key: &str, what: &str) {
-        self.findings.problem(self.section, key, what);
-    }
-    /// A deadline that may be shortened, not lengthened.
-    fn deadline(&mut self, key: &str, longest: Duration) -> Duration {
-        let asked = self.duration(key).unwrap_or(longest);
-        if asked > longest {
-            let note = format!("\"{}\" is capped at {}s", path_of(self.section, key), longest.as_secs());
-            let line = self.findings.raw.line_of(&self.section.file, key);
-            self.findings.warnings.push(Problem::new(&self.section.file, note).at(line));
-        }
-        asked.min(longest)
-    }
-    /// One of a few words.
-    fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)], default: T) -> T {
-        let Some(word) = self.string(key) else { return default };
-        match choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&word)) {
-            Some((_, value)) => *value,
-            None => {
-                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-                self.problem(key, &format!("must be one of {}", names.join(", ")));
-                default
-            }
-        }
-    }
 }
 
 fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
@@ -261,10 +139,6 @@ fn network(r: &mut Reader<'_, '_>, text: &str) -> Option<Network> {
     parsed
 }
 
-fn of_kind<'a>(raw: &'a RawConfig, kind: &str) -> impl Iterator<Item = &'a Section> {
-    raw.blocks.iter().filter(move |s| s.kind == kind)
-}
-
 fn storage<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> StorageConfig {
     let none = StorageConfig { backend: StorageBackend::Memory, path: None };
     let mut found = of_kind(raw, "storage");
@@ -294,144 +168,6 @@ fn storage<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> StorageConfig
         findings.problem(section, "path", "is missing");
     }
     StorageConfig { backend, path: path.filter(|_| backend != StorageBackend::Memory) }
-}
-
-fn listeners<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> Vec<ListenerConfig> {
-    let mut out = Vec::new();
-    for section in of_kind(raw, "listener") {
-        let mut r = Reader { section, findings };
-        let one = match section.labels.first().map(String::as_str) {
-            Some("tcp") => tcp(&mut r, "127.0.0.1:8200"),
-            Some("unix") => unix(&mut r),
-            other => {
-                let message = format!(
-                    "listener \"{}\" is not built: there are tcp and unix",
-                    other.unwrap_or_default()
-                );
-                r.findings.problems.push(Problem::new(&section.file, message));
-                None
-            }
-        };
-        out.extend(one);
-    }
-    let file = raw.root.first().map(|s| s.file.clone()).unwrap_or_default();
-    if of_kind(raw, "listener").next().is_none() {
-        findings.problems.push(Problem::new(&file, "there is no listener block"));
-    }
-    if out.len() > l::MAX_LISTENERS {
-        findings.problems.push(Problem::new(&file, "there are too many listener blocks"));
-    }
-    out
-}
-
-fn gateway<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> Option<ListenerConfig> {
-    let mut found = of_kind(raw, "gateway");
-    let section = found.next()?;
-    if let Some(second) = found.next() {
-        findings.problems.push(Problem::new(&second.file, "there is more than one gateway block"));
-    }
-    tcp(&mut Reader { section, findings }, "127.0.0.1:8210")
-}
-
-fn tcp(r: &mut Reader<'_, '_>, default_address: &str) -> Option<ListenerConfig> {
-    let text = r.string("address").unwrap_or_else(|| default_address.to_owned());
-    let Some(address) = address(&text) else {
-        r.problem("address", "must be an address and port like 127.0.0.1:8200");
-        return None;
-    };
-    let tls = if r.boolean("tls_disable") { None } else { Some(tls_files(r)?) };
-    Some(ListenerConfig {
-        bind: Bind::Tcp(address),
-        tls,
-        timeouts: Timeouts {
-            handshake: l::TLS_HANDSHAKE_DEADLINE,
-            header: r.deadline("http_read_header_timeout", l::HEADER_READ_DEADLINE),
-            body: r.deadline("http_read_timeout", l::BODY_READ_DEADLINE),
-            request: r.deadline("max_request_duration", l::REQUEST_DEADLINE),
-            write_stall: r.deadline("http_write_timeout", l::WRITE_STALL_DEADLINE),
-            idle: r.deadline("http_idle_timeout", l::IDLE_DEADLINE),
-        },
-        max_request_bytes: request_size(r),
-    })
-}
-
-/// `127.0.0.1:8200`, `[::1]:8200`, `localhost:8200`, `:8200` (every address).
-fn address(text: &str) -> Option<SocketAddr> {
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    if let Some(port) = text.strip_prefix(':') {
-        return Some(SocketAddr::from(([0, 0, 0, 0], port.parse().ok()?)));
-    }
-    text.to_socket_addrs().ok()?.next()
-}
-
-fn tls_files(r: &mut Reader<'_, '_>) -> Option<TlsFiles> {
-    let (cert, key) = (r.path("tls_cert_file"), r.path("tls_key_file"));
-    let min_version = r.choice(
-        "tls_min_version",
-        &[("tls13", MinVersion::Tls13), ("tls12", MinVersion::Tls12)],
-        MinVersion::Tls13,
-    );
-    r.choice("tls_max_version", &[("tls13", ())], ());
-    let client_ca = r.path("tls_client_ca_file");
-    let require_client_cert = r.boolean("tls_require_and_verify_client_cert");
-    let no_client_certs = r.boolean("tls_disable_client_certs");
-    if require_client_cert && (client_ca.is_none() || no_client_certs) {
-        r.problem(
-            "tls_require_and_verify_client_cert",
-            "needs tls_client_ca_file, without tls_disable_client_certs",
-        );
-    }
-    let (Some(cert), Some(key)) = (cert, key) else {
-        r.problem("tls_cert_file", "and tls_key_file are needed, or tls_disable");
-        return None;
-    };
-    let client_ca = client_ca.filter(|_| !no_client_certs);
-    Some(TlsFiles { cert, key, client_ca, require_client_cert, min_version })
-}
-
-fn request_size(r: &mut Reader<'_, '_>) -> usize {
-    let asked = r.value("max_request_size", field::unsigned).unwrap_or(l::DEFAULT_MAX_REQUEST_BYTES as u64);
-    match usize::try_from(asked).ok().filter(|n| (1..=l::MAX_MAX_REQUEST_BYTES).contains(n)) {
-        Some(n) => n,
-        None => {
-            r.problem(
-                "max_request_size",
-                &format!("must lie between 1 and {} bytes", l::MAX_MAX_REQUEST_BYTES),
-            );
-            l::DEFAULT_MAX_REQUEST_BYTES
-        }
-    }
-}
-
-fn unix(r: &mut Reader<'_, '_>) -> Option<ListenerConfig> {
-    let path = r.path("address").unwrap_or_else(|| PathBuf::from("/run/vaultd/vaultd.sock"));
-    let text = r.string("socket_mode").or_else(|| r.string("mode")).unwrap_or_else(|| "0600".to_owned());
-    let mode = u32::from_str_radix(&text, 8).ok().filter(|m| m & !MAX_SOCKET_MODE == 0);
-    let Some(mode) = mode else {
-        r.problem("socket_mode", "must be octal and grant nothing to others, like 0600 or 0660");
-        return None;
-    };
-    Some(ListenerConfig {
-        bind: Bind::Unix { path, mode },
-        tls: None,
-        timeouts: Timeouts::default(),
-        max_request_bytes: request_size(r),
-    })
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            handshake: l::TLS_HANDSHAKE_DEADLINE,
-            header: l::HEADER_READ_DEADLINE,
-            body: l::BODY_READ_DEADLINE,
-            request: l::REQUEST_DEADLINE,
-            write_stall: l::WRITE_STALL_DEADLINE,
-            idle: l::IDLE_DEADLINE,
-        }
-    }
 }
 
 fn audits<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> Vec<AuditConfig> {

@@ -5,6 +5,8 @@
 
 mod build;
 mod fields;
+mod listeners;
+mod reader;
 mod source;
 
 use crate::listener::Bind;

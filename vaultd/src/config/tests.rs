@@ -127,6 +127,7 @@ fn unknown_keys_are_errors_with_name_and_line() {
             "t.hcl: \"listener.tcp.tls_cert_file\" and tls_key_file are needed, or tls_disable",
         ),
         ("{\"storage\":{\"memory\":{}},\n\"storage\":{}}".to_owned(), "t.hcl:2: duplicate key"),
+        (BASE.replace("address", "tls_key_file"), "found redefined attribute"),
         ("ui = true\n".to_owned(), "t.hcl: there is no storage block"),
     ] {
         let problems = parse(&text).expect_err(&text);

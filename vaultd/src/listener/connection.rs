@@ -39,10 +39,16 @@ pub(super) async fn serve_tls(
     peer: Connection,
     service: Service,
 ) {
-    // A handshake that fails or stalls is the peer's business; nothing to say to it.
-    let Ok(Ok(stream)) = tokio::time::timeout(service.timeouts.handshake, acceptor.accept(stream)).await
-    else {
-        return;
+    let mut epoch = admitted.epoch.clone();
+    let handshake = tokio::time::timeout(service.timeouts.handshake, acceptor.accept(stream));
+    // One that fails or stalls is the peer's business; nothing to say to it. A seal or a stop does
+    // not wait for one.
+    let stream = tokio::select! {
+        done = handshake => match done {
+            Ok(Ok(stream)) => stream,
+            _ => return,
+        },
+        _ = epoch.changed() => return,
     };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         serve_http2(stream, admitted, peer, service).await;

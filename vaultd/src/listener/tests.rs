@@ -386,7 +386,7 @@ async fn bodies_too_large_are_refused_before_they_are_sent() {
 async fn seal_closes_every_connection_and_lets_answers_finish() {
     // Nothing but the close ends a connection here.
     let hour = Duration::from_secs(3600);
-    let timeouts = Timeouts { idle: hour, header: hour, ..Timeouts::default() };
+    let timeouts = Timeouts { handshake: hour, idle: hour, header: hour, ..Timeouts::default() };
     let f = Fixture::start(Options { timeouts, ..Options::default() });
     let mut idle = f.connect().await;
     send(&mut idle, &get("a")).await;
@@ -394,9 +394,13 @@ async fn seal_closes_every_connection_and_lets_answers_finish() {
     let mut busy = f.connect().await;
     send(&mut busy, &get("wait")).await;
     until(|| f.core.begun.load(Ordering::Acquire) == 2).await;
+    let mut half = TcpStream::connect(f.address).await.expect("connect");
+    half.write_all(b"\x16\x03\x01").await.expect("half a ClientHello");
+    f.open_connections(3).await;
     f.registry().close_all();
     assert!(f.registry().idle_closed(SOON).await, "idle ones are gone");
     assert_eq!(to_end(&mut idle).await, "");
+    assert_eq!(to_end(&mut half).await, "");
     assert_eq!(f.registry().count(), 1, "the busy one is not");
     f.gate.add_permits(1);
     let got = to_end(&mut busy).await;

@@ -4,31 +4,27 @@
 //! Its keys lie beside the store, so such a store is marked: `vaultd server` refuses it, and
 //! `vaultd dev` touches no other. Loopback only; `~/.vault-token` is never written.
 
-use crate::codec::answer::Answer;
+mod demo;
+mod folder;
+
 use crate::config::{Config, Timeouts};
-use crate::listener::{Bind, BoundSockets, Caps, Handler, Listener, Registry, Server};
-use crate::run::{DEV_MARK, Prepared};
+use crate::listener::{Bind, BoundSockets, Caps, Listener, Registry, Server};
+use crate::run::Prepared;
 use crate::server::{Daemon, GATEWAY_MOUNT};
-use crate::tls::{MinVersion, ServerTls, TlsFiles};
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response};
+use crate::tls::ServerTls;
+use demo::Echo;
+use folder::{Kept, certificates, config_text, private_folder, tls_files, write};
 use secmem::{Arena, ExposeSecret, SecretString, Zeroizing};
 use serde_json::{Value, json};
 use std::error::Error as StdError;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 use vault_core::CoreHandle;
 use vault_core::exchange::{Exchange, Incoming, ReplyBody, Verb};
 use vault_logical::{Connection, Data, RequestId, Transport};
 
-/// Longest file of ours that is read back.
-const MAX_KEPT_BYTES: u64 = 1024;
 /// Characters of a made-up secret.
 const DEMO_SECRET_LEN: usize = 24;
 
@@ -59,43 +55,6 @@ pub struct Dev {
     unseal_key: Kept,
     root_token: Kept,
     app_token: Kept,
-}
-
-/// A small private file.
-struct Kept {
-    path: PathBuf,
-    file: File,
-}
-
-impl Kept {
-    fn open(path: PathBuf) -> Result<Kept, DevError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        match options.open(&path) {
-            Ok(file) => Ok(Kept { path, file }),
-            Err(source) => Err(DevError::File { path, source }),
-        }
-    }
-
-    fn failed(&self, source: io::Error) -> DevError {
-        DevError::File { path: self.path.clone(), source }
-    }
-
-    fn read(&self) -> Result<Option<SecretString>, DevError> {
-        let mut text = Zeroizing::new(String::new());
-        (&self.file).take(MAX_KEPT_BYTES).read_to_string(&mut text).map_err(|e| self.failed(e))?;
-        Ok(Some(text.trim()).filter(|t| !t.is_empty()).map(SecretString::from))
-    }
-
-    fn write(&self, secret: &str) -> Result<(), DevError> {
-        let put = || {
-            self.file.set_len(0)?;
-            io::Seek::rewind(&mut &self.file)?;
-            (&self.file).write_all(secret.as_bytes())?;
-            self.file.sync_all()
-        };
-        put().map_err(|e| self.failed(e))
-    }
 }
 
 impl Dev {
@@ -149,8 +108,6 @@ impl Dev {
             let made = vault.write("sys/init", None, shares).await?;
             self.unseal_key.write(text(&made, "/keys_base64/0"))?;
             self.root_token.write(text(&made, "/root_token"))?;
-            io::Seek::rewind(&mut &self.unseal_key.file).map_err(|e| self.unseal_key.failed(e))?;
-            io::Seek::rewind(&mut &self.root_token.file).map_err(|e| self.root_token.failed(e))?;
         }
         let key = self.unseal_key.read()?.ok_or_else(|| DevError::Keyless(self.dir.clone()))?;
         vault.write("sys/unseal", None, json!({"key": key.expose_secret()})).await?;
@@ -282,126 +239,10 @@ async fn fill(vault: &Operator, root: &SecretString) -> Result<(), DevError> {
     Ok(())
 }
 
-/// Answers with what it was sent.
-struct Echo;
-
-#[async_trait]
-impl Handler for Echo {
-    async fn handle(&self, request: Request<hyper::body::Incoming>, _: &Connection) -> Response<Answer> {
-        let headers: serde_json::Map<String, Value> = request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()))))
-            .collect();
-        let seen = json!({
-            "method": request.method().as_str(),
-            "path": request.uri().path(),
-            "headers_the_provider_got": headers,
-        });
-        let mut response = Response::new(Answer::Whole(Bytes::from(seen.to_string() + "\n")));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    }
-}
-
-/// The marked folder, mode 0700, as an absolute path.
-fn private_folder(dir: &Path) -> Result<PathBuf, DevError> {
-    let failed = |source| DevError::File { path: dir.to_owned(), source };
-    match fs::read_dir(dir) {
-        Ok(mut entries) => {
-            if !dir.join(DEV_MARK).is_file() && entries.next().is_some() {
-                return Err(DevError::Foreign(dir.to_owned()));
-            }
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-        }
-        Err(e) => return Err(failed(e)),
-    }
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    let dir = dir.canonicalize().map_err(failed)?;
-    write(&dir.join(DEV_MARK), b"made by `vaultd dev`; its keys lie beside it\n")?;
-    let audit = dir.join("audit");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&audit)
-        .map_err(|source| DevError::File { path: audit, source })?;
-    Ok(dir)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), DevError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let put = || options.open(path)?.write_all(bytes);
-    put().map_err(|source| DevError::File { path: path.to_owned(), source })
-}
-
-fn tls_files(dir: &Path) -> TlsFiles {
-    TlsFiles {
-        cert: dir.join("server.pem"),
-        key: dir.join("server-key.pem"),
-        client_ca: None,
-        require_client_cert: false,
-        min_version: MinVersion::Tls13,
-    }
-}
-
-/// A CA whose key is forgotten at once, and one certificate of it for this machine.
-fn certificates(dir: &Path) -> Result<(), DevError> {
-    let files = tls_files(dir);
-    if crate::tls::check(&files).is_ok() && dir.join("ca.pem").is_file() {
-        return Ok(());
-    }
-    let ca_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let mut ca = rcgen::CertificateParams::new(Vec::new())?;
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
-    ca.distinguished_name.push(rcgen::DnType::CommonName, "vaultd dev CA");
-    let ca_cert = ca.self_signed(&ca_key)?;
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-    let mut leaf = rcgen::CertificateParams::new(names)?;
-    leaf.distinguished_name.push(rcgen::DnType::CommonName, "vaultd dev");
-    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    leaf.use_authority_key_identifier_extension = true;
-    let cert = leaf.signed_by(&key, &issuer)?;
-    write(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes())?;
-    write(&files.cert, cert.pem().as_bytes())?;
-    write(&dir.join("ca.pem"), ca_cert.pem().as_bytes())
-}
-
-fn config_text(dir: &Path, api: SocketAddr, gateway: SocketAddr) -> String {
-    let dir = dir.display();
-    let tls = format!("  tls_cert_file = \"{dir}/server.pem\"\n  tls_key_file = \"{dir}/server-key.pem\"\n");
-    format!(
-        "# Written by `vaultd dev` at each start.
-storage \"sled\" {{
-  path = \"{dir}/data\"
-}}
-listener \"tcp\" {{
-  address = \"{api}\"
-{tls}}}
-listener \"unix\" {{
-  address = \"{dir}/vaultd.sock\"
-}}
-gateway {{
-  address = \"{gateway}\"
-{tls}}}
-audit \"file\" \"file\" {{
-  path = \"{dir}/audit/audit.log\"
-}}
-audit_dirs = [\"{dir}/audit\"]
-egress_allow = [\"127.0.0.0/8\", \"::1/128\"]
-log_level = \"warn\"
-"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     const ANY: &str = "127.0.0.1:0";
 
