@@ -57,19 +57,26 @@ pub enum Error {
 /// What a caller may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// The keys are gone.
     Sealed,
+    /// No space: nothing was written.
     Full,
+    /// Beyond a bound.
     TooLarge,
+    /// What is stored is not what was written, or not where it belongs.
     Integrity,
+    /// The store may be an old copy.
     Rollback,
     /// The request itself is wrong (path, share counts, state of the vault).
     Invalid,
     /// Another process, a stale fence, an exhausted arena: try again or elsewhere.
     Unavailable,
+    /// Everything else: look at the log.
     Internal,
 }
 
 impl Error {
+    /// Its kind, for whoever translates it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {

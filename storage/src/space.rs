@@ -16,6 +16,7 @@ pub enum Partition {
 pub struct Space {
     /// Nil for the root namespace.
     pub namespace: Uuid,
+    /// Which part of the namespace.
     pub partition: Partition,
 }
 

@@ -20,8 +20,11 @@ use uuid::Uuid;
 /// What `begin_init` makes.
 #[derive(Clone, Copy, Debug)]
 pub struct InitParams {
+    /// Shares to make, 1 to 255.
     pub shares: u8,
+    /// How many of them open the vault; 1 only with one share.
     pub threshold: u8,
+    /// What seals the records.
     pub cipher: Cipher,
 }
 
@@ -34,11 +37,13 @@ pub struct Initialising {
 }
 
 impl Initialising {
+    /// The shares, to be handed out after `finish`.
     #[must_use]
     pub fn shares(&self) -> &[SecretBytes] {
         &self.shares
     }
 
+    /// The open store, for the vault's first records.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store

@@ -30,11 +30,15 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// What is known of the store without its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealConfigStatus {
+    /// Shares have been handed out.
     pub initialized: bool,
+    /// How many there are; 0 before init.
     pub shares: u8,
+    /// How many open the vault; 0 before init.
     pub threshold: u8,
     /// Nil before init.
     pub store_id: Uuid,
+    /// `sled`, `redb`, `memory`.
     pub backend: &'static str,
     /// Why unsealing needs an explicit acceptance, if it does.
     pub rollback: Option<String>,
@@ -100,6 +104,7 @@ impl SealedStore {
         Ok(SealedStore { inner: Arc::new(inner) })
     }
 
+    /// What can be said without keys.
     #[must_use]
     pub fn status(&self) -> SealConfigStatus {
         let config = self.inner.config.read();

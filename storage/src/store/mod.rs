@@ -36,7 +36,9 @@ use uuid::Uuid;
 /// A value and the sequence of the transaction that wrote it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Versioned {
+    /// Plaintext.
     pub value: Zeroizing<Vec<u8>>,
+    /// For [`Transaction::expect`].
     pub rev: u64,
 }
 
@@ -49,7 +51,9 @@ impl std::fmt::Debug for Versioned {
 /// One changed record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
+    /// Its partition.
     pub space: Space,
+    /// Its plaintext path.
     pub path: String,
 }
 
@@ -61,9 +65,11 @@ pub type FatalSink = Arc<dyn Fn(&str) + Send + Sync>;
 /// The term that seals new records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyStatus {
+    /// Its number, from 1.
     pub term: u32,
     /// Unix nanoseconds.
     pub installed: i64,
+    /// Records sealed under it, the store's own bookkeeping included.
     pub writes_this_term: u64,
 }
 
@@ -231,11 +237,13 @@ impl Store {
         }
     }
 
+    /// The uuid of the root namespace: nil.
     #[must_use]
     pub fn namespace_root(&self) -> Uuid {
         Uuid::nil()
     }
 
+    /// The uuid given to this vault at init.
     #[must_use]
     pub fn store_id(&self) -> Uuid {
         self.shared().store_id

@@ -15,11 +15,13 @@ pub struct RekeyProposal {
 }
 
 impl RekeyProposal {
+    /// The new shares, to be handed out.
     #[must_use]
     pub fn shares(&self) -> &[SecretBytes] {
         &self.shares
     }
 
+    /// How many of them will be needed.
     #[must_use]
     pub fn threshold(&self) -> u8 {
         self.threshold

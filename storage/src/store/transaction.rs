@@ -62,6 +62,7 @@ impl Transaction {
         Ok(read.map(|(value, _)| value))
     }
 
+    /// Writes a record at commit; `get` and `list` of this transaction see it at once.
     pub fn put(&mut self, space: Space, path: &str, value: Zeroizing<Vec<u8>>) -> Result<(), Error> {
         if value.len() > MAX_WRITE_BYTES {
             return Err(Error::TooLarge("value"));
@@ -69,6 +70,7 @@ impl Transaction {
         self.write(space, path, Some(value))
     }
 
+    /// Deletes a record at commit, if it is there.
     pub fn delete(&mut self, space: Space, path: &str) -> Result<(), Error> {
         self.write(space, path, None)
     }
