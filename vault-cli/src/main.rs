@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
+    keep_to_itself();
     let (stdout, stderr, stdin) = (std::io::stdout(), std::io::stderr(), std::io::stdin());
     let mut ask = |prompt: &str| {
         let answer = Zeroizing::new(rpassword::prompt_password(prompt)?);
@@ -39,6 +40,13 @@ fn main() -> ExitCode {
         ask: &mut ask,
     };
     ExitCode::from(run(std::env::args_os(), &mut io))
+}
+
+/// Shares and tokens pass through this process: no core dump, and no reading it by others of the
+/// same user. Where the system refuses, the commands still work.
+fn keep_to_itself() {
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
 }
 
 /// Runs one command line against the given world and returns its exit code.
