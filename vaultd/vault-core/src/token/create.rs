@@ -2,7 +2,7 @@
 
 use super::TokenStore;
 use super::entry::TokenEntry;
-use super::id;
+use super::id::{self, TokenHash};
 use super::record::{
     StoredAccessor, StoredId, StoredLease, StoredToken, StoredUses, accessor_path, child_path, expiry_path,
     id_path, lease_path, link, minute_of, uses_path, write,
@@ -182,18 +182,7 @@ impl TokenStore {
             self.pin(txn, parent);
             link(txn, &child_path(parent.hash, hash))?;
         }
-        write(txn, &id_path(hash), &StoredId::token(stored))?;
-        let hashed = self.0.hasher.accessor(&accessor)?;
-        write(txn, &accessor_path(&hashed), &StoredAccessor::new(accessor.clone(), hash))?;
-        if expires {
-            let until = now.plus(ttl);
-            let minute = minute_of(until) + 1;
-            write(txn, &lease_path(hash), &StoredLease::new(until, None, minute))?;
-            link(txn, &expiry_path(minute, hash))?;
-        }
-        if new.num_uses > 0 {
-            write(txn, &uses_path(hash), &StoredUses::new(new.num_uses))?;
-        }
+        self.stage(txn, hash, stored, ttl)?;
         let auth = IssuedAuth {
             client_token: token,
             accessor,
@@ -208,6 +197,22 @@ impl TokenStore {
             num_uses: new.num_uses,
         };
         Ok((auth, warnings))
+    }
+
+    /// The records of a new token but for its link below the parent.
+    fn stage(&self, txn: &mut Transaction, hash: TokenHash, token: StoredToken, ttl: Duration) -> Result<()> {
+        let hashed = self.0.hasher.accessor(&token.accessor)?;
+        write(txn, &accessor_path(&hashed), &StoredAccessor::new(token.accessor.clone(), hash))?;
+        if token.expires {
+            let until = token.created.plus(ttl);
+            let minute = minute_of(until) + 1;
+            write(txn, &lease_path(hash), &StoredLease::new(until, None, minute))?;
+            link(txn, &expiry_path(minute, hash))?;
+        }
+        if token.num_uses > 0 {
+            write(txn, &uses_path(hash), &StoredUses::new(token.num_uses))?;
+        }
+        write(txn, &id_path(hash), &StoredId::token(token))
     }
 
     /// Zero: never expires, which only root tokens may.

@@ -50,6 +50,18 @@ impl Model {
     }
 }
 
+async fn compare(b: &Bench, m: &Model) {
+    for (i, t) in m.tokens.iter().enumerate() {
+        assert_eq!(b.lives(&t.id).await, m.lives(i), "token {i}");
+        let described = b.describe(&t.id).await;
+        assert_eq!(described.is_ok(), m.lives(i), "lookup of token {i}");
+        if let Ok(d) = described {
+            assert_eq!(d["orphan"], json!(t.parent.is_none()), "token {i}");
+            assert_eq!(d["ttl"], json!(t.expires - m.now), "token {i}");
+        }
+    }
+}
+
 async fn run(script: Vec<Step>) {
     let mut b = Bench::new().await;
     let empty = b.records().await;
@@ -103,16 +115,7 @@ async fn run(script: Vec<Step>) {
             }
             Step::Restart => b.tokens = b.restarted(),
         }
-        for i in 0..m.tokens.len() {
-            let t = &m.tokens[i];
-            let found = b.entry(&t.id).await;
-            assert_eq!(found.is_some(), m.lives(i), "token {i}");
-            assert_eq!(b.describe(&t.id).await.is_ok(), m.lives(i), "lookup of token {i}");
-            if let Ok(d) = b.describe(&t.id).await {
-                assert_eq!(d["orphan"], json!(t.parent.is_none()), "token {i}");
-                assert_eq!(d["ttl"], json!(t.expires - m.now), "token {i}");
-            }
-        }
+        compare(&b, &m).await;
     }
     // When all have expired and the sweeper has been, nothing is left.
     b.clock.advance(Duration::from_secs(1000));

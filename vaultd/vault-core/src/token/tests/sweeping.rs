@@ -32,6 +32,18 @@ async fn expired_tokens_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn no_minute_is_passed_over() {
+    let b = Bench::new().await;
+    let before = b.records().await;
+    for minute in (1..40).chain([60, 61, 100, 200, 216]) {
+        b.child(&b.root, json!({"ttl": minute * 60, "policies": ["a"]})).await;
+    }
+    b.clock.advance(HOUR * 4);
+    assert_eq!(b.sweep().await.expired, 44);
+    assert_eq!(b.records().await, before);
+}
+
+#[tokio::test]
 async fn a_renewed_token_is_moved_on_and_found_again() {
     let b = Bench::new().await;
     let before = b.records().await;

@@ -32,12 +32,12 @@ async fn of_200_parallel_calls_exactly_as_many_succeed_as_there_are_uses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_nodes_take_no_use_twice() {
     let b = Bench::new().await;
-    let token = limited(&b, 20).await;
+    let token = limited(&b, 200).await;
     let other = b.restarted();
     let entries =
         [b.entry(&token).await.unwrap(), other.lookup(token.expose_secret()).await.unwrap().unwrap()];
     let mut calls = Vec::new();
-    for i in 0..100 {
+    for i in 0..600 {
         let tokens = if i % 2 == 0 { b.tokens.clone() } else { other.clone() };
         let entry = entries[i % 2].clone();
         calls.push(tokio::spawn(async move { tokens.charge_use(&entry).await.ok() }));
@@ -51,7 +51,7 @@ async fn two_nodes_take_no_use_twice() {
         }
     }
     left.sort_unstable();
-    assert_eq!(left, (0..20).collect::<Vec<_>>());
+    assert_eq!(left, (0..200).collect::<Vec<_>>());
 }
 
 #[tokio::test]
