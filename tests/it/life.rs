@@ -200,6 +200,12 @@ async fn an_emptied_or_older_store_is_not_taken_for_a_new_one() {
     // Every token of the time before is void.
     v.get("secret/data/later", &root).await.expect(403);
     v.kill();
+    // Accepted is accepted: the next start opens without being asked again.
+    let v = home.start();
+    let status = v.get("sys/seal-status", "").await.ok();
+    assert!(!status["warnings"].to_string().contains("accept-rollback"), "{status}");
+    v.unseal(&keys).await;
+    v.kill();
     // Emptied: refuses to start instead of offering to initialise.
     std::fs::remove_dir_all(home.path("data")).unwrap();
     let text = crate::support::Vaultd::try_start(&home.config(), home.pki.client_config()).err().unwrap();

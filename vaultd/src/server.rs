@@ -202,7 +202,7 @@ impl Daemon {
     /// Stops serving, lets requests in flight finish, seals. `false` when something was cut.
     pub async fn stop(self) -> bool {
         let clean = self.server.stop(DRAIN_DEADLINE).await;
-        self.core.seal().await;
+        self.core.shutdown().await;
         // The gateway holds the core and the core this: let go, so that the store is closed in order.
         self.hooks.gateway.lock().take();
         clean

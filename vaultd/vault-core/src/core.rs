@@ -117,6 +117,9 @@ impl Core {
     /// Ends the process's use of the store.
     pub async fn shutdown(&self) {
         self.seal().await;
+        if let Err(e) = self.store.close().await {
+            tracing::warn!(error = %e, "the store was not closed in order; the next start replays its journal");
+        }
     }
 }
 

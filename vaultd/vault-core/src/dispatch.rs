@@ -39,6 +39,14 @@ enum Who {
     Jwt { auth: Arc<Auth>, policies: Vec<String>, expires: Option<Timestamp> },
 }
 
+/// One decision, with the very configuration that it was made on.
+struct Decided {
+    who: Who,
+    decision: Decision,
+    service: Arc<ServiceConfig>,
+    epoch: u64,
+}
+
 impl Who {
     fn policies(&self) -> &[String] {
         match self {
@@ -109,14 +117,13 @@ impl Unsealed {
 
     async fn authorize(self: &Arc<Self>, call: Call) -> Result<Grant> {
         let path = format!("{}proxy/{}{}", call.mount, call.service, call.path);
-        let (who, decision) = match self.decide_invoke(&call, &path).await {
+        let Decided { who, decision, service, epoch } = match self.decide_invoke(&call, &path).await {
             Ok(x) => x,
             Err((who, e)) => {
                 self.record_refusal(&call, &path, who.as_ref(), &e)?;
                 return Err(e);
             }
         };
-        let (service, epoch) = self.found_service(&call).await?;
         let audited = self.audit.request(&entry(&call, &path, Some(&who), Some(&decision), None))?;
         // From here on the call is on record; what fails is recorded as its completion.
         let opened = self.audit.open(audited)?;
@@ -151,8 +158,8 @@ impl Unsealed {
     }
 
     /// Everything that is decided before the record: the caller, the policy, the allow-list.
-    async fn decide_invoke(&self, call: &Call, path: &str) -> Result<(Who, Decision), (Option<Who>, Error)> {
-        let (service, _) = self.found_service(call).await.map_err(|e| (None, e))?;
+    async fn decide_invoke(&self, call: &Call, path: &str) -> Result<Decided, (Option<Who>, Error)> {
+        let (service, epoch) = self.found_service(call).await.map_err(|e| (None, e))?;
         let who = self.identify(call, &service).await.map_err(|e| (None, e))?;
         let refuse = |who, text: &'static str| (Some(who), Error::new(ErrorKind::PermissionDenied, text));
         // An administrator's token must not be what an app carries around.
@@ -171,7 +178,7 @@ impl Unsealed {
         if !allow::allowed(&service.allow, &call.method, &call.path) {
             return Err(refuse(who, "method and path are not on the service's allow-list"));
         }
-        Ok((who, decision))
+        Ok(Decided { who, decision, service, epoch })
     }
 
     fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {

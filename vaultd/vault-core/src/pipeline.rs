@@ -40,6 +40,8 @@ pub struct Admitted {
     /// Holds the existence check in its read set, so that the decision cannot go stale unnoticed.
     txn: Option<Transaction>,
     sudo: bool,
+    /// No policy is asked: a login, or a path that answers only what the caller's policies show.
+    open: bool,
 }
 
 /// Why a request was turned away, with what is known of the caller for the record.
@@ -118,15 +120,16 @@ impl Unsealed {
             operation,
             txn: None,
             sudo,
+            open: open || shows_only_ones_own(&r.path),
         };
-        match self.decide(r, &mut admitted, open).await {
+        match self.decide(r, &mut admitted).await {
             Ok(()) => Ok(admitted),
             Err(error) => Err(Refusal { caller: admitted.caller, operation: admitted.operation, error }),
         }
     }
 
     /// Tells create from update by the engine's existence check, then asks the ACL.
-    async fn decide(&self, r: &Incoming, a: &mut Admitted, open: bool) -> Result<()> {
+    async fn decide(&self, r: &Incoming, a: &mut Admitted) -> Result<()> {
         // Only a LIST is about a folder. To change `x` by the name of `x/` would pass by the rules for `x`.
         if r.path.ends_with('/') && matches!(r.verb, Verb::Write | Verb::Patch) {
             return Err(Error::invalid("cannot write to a path ending in '/'"));
@@ -143,7 +146,7 @@ impl Unsealed {
         }
         a.txn = Some(txn);
         a.decision = a.acl.check(&query(a.operation, &a.acl_path, a.sudo));
-        if open || a.decision.allowed || r.verb == Verb::Help {
+        if a.open || a.decision.allowed || r.verb == Verb::Help {
             return Ok(());
         }
         Err(Error::denied())
@@ -316,7 +319,7 @@ impl Unsealed {
                 {
                     return Err(Error::denied());
                 }
-                self.decide(r, a, a.caller.is_none()).await?;
+                self.decide(r, a).await?;
                 request.operation = a.operation;
             }
             let Some(mut txn) = a.txn.take() else { break };
@@ -325,6 +328,9 @@ impl Unsealed {
             }
             let mut done = self.call(proof, &mut txn, r, a, request, charge).await?;
             if let (Some(auth), Target::Mount(m)) = (done.response.auth.take(), &a.target) {
+                if !m.record.auth {
+                    return Err(Error::internal("a secrets engine answered a login"));
+                }
                 let new = NewToken::login(&auth, &m.mount, &r.path);
                 done.auth = Some(self.tokens.create(&mut txn, new).await?);
                 done.close = true;
@@ -444,6 +450,12 @@ fn first_guess(verb: Verb) -> Operation {
         Verb::Delete => Operation::Delete,
         Verb::List => Operation::List,
     }
+}
+
+/// `sys/internal/ui/mounts` answers any valid token with what its policies let it see: clients ask
+/// it before every KV call.
+fn shows_only_ones_own(path: &str) -> bool {
+    path.strip_prefix("sys/internal/ui/mounts").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// LIST paths end in a slash; other paths are as sent.

@@ -78,6 +78,7 @@ impl Unsealed {
         if unsealed.store.epoch_raised() {
             tracing::warn!("the store was rolled back and accepted: revoking every token");
             unsealed.tokens.revoke_all().await?;
+            unsealed.store.settle_epoch().await.map_err(fault::storage)?;
         }
         Ok(unsealed)
     }
