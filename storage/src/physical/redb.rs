@@ -13,6 +13,7 @@ use crate::journal::fs::RealDir;
 use ::redb::{
     Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction,
 };
+use parking_lot::RwLock;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
@@ -60,15 +61,17 @@ impl Opener for RedbOpener {
         let file = private().create(true).truncate(false).open(&self.path)?;
         let cache = usize::try_from(self.cache_bytes).unwrap_or(usize::MAX);
         let db = guarded(|| Ok(Builder::new().set_cache_size(cache).create_file(file)?))?;
-        let index = RedbIndex { db };
-        // The tables exist from here on, so that readers need not ask.
-        let made = guarded(|| {
-            let txn = index.db.begin_write()?;
-            txn.open_table(RECORDS)?;
-            txn.open_table(META)?;
-            index.commit(txn)
-        });
-        made?;
+        let records = guarded(|| match records(&db) {
+            Err(::redb::Error::TableDoesNotExist(_)) => {
+                let txn = db.begin_write()?;
+                txn.open_table(RECORDS)?;
+                txn.open_table(META)?;
+                commit(txn)?;
+                records(&db)
+            }
+            there => there,
+        })?;
+        let index = RedbIndex { records: RwLock::new(records), db };
         if let Some(parent) = self.path.parent() {
             File::open(parent)?.sync_all()?;
         }
@@ -100,20 +103,29 @@ fn error(e: ::redb::Error) -> Error {
     }
 }
 
+type Records = Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
+
 pub(crate) struct RedbIndex {
+    /// As of the last round: opening a transaction for each read would cost more than the read.
+    /// Before `db`, so that it goes first.
+    records: RwLock<Records>,
     db: Database,
 }
 
-impl RedbIndex {
-    fn records(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, ::redb::Error> {
-        Ok(self.db.begin_read()?.open_table(RECORDS)?)
-    }
+fn records(db: &Database) -> Result<Records, ::redb::Error> {
+    Ok(Arc::new(db.begin_read()?.open_table(RECORDS)?))
+}
 
-    /// Durable on return.
-    fn commit(&self, mut txn: WriteTransaction) -> Result<(), ::redb::Error> {
-        txn.set_durability(Durability::Immediate)?;
-        txn.set_quick_repair(true);
-        Ok(txn.commit()?)
+/// Durable on return.
+fn commit(mut txn: WriteTransaction) -> Result<(), ::redb::Error> {
+    txn.set_durability(Durability::Immediate)?;
+    txn.set_quick_repair(true);
+    Ok(txn.commit()?)
+}
+
+impl RedbIndex {
+    fn records(&self) -> Records {
+        self.records.read().clone()
     }
 }
 
@@ -141,12 +153,12 @@ impl Index for RedbIndex {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Record>> {
-        let stored = guarded(|| Ok(self.records()?.get(key)?))?;
+        let stored = guarded(|| Ok(self.records().get(key)?))?;
         stored.map(|s| record(s.value())).transpose()
     }
 
     fn revision(&self, key: &[u8]) -> Result<Option<Seq>> {
-        let stored = guarded(|| Ok(self.records()?.get(key)?))?;
+        let stored = guarded(|| Ok(self.records().get(key)?))?;
         stored.map(|s| Ok(revision(s.value())?.0)).transpose()
     }
 
@@ -155,7 +167,7 @@ impl Index for RedbIndex {
             Some(a) if a >= prefix => Bound::Excluded(a),
             _ => Bound::Included(prefix),
         };
-        let table = guarded(|| self.records())?;
+        let table = self.records();
         let mut range = guarded(|| Ok(table.range::<&[u8]>((from, Bound::Unbounded))?))?;
         let mut found = Vec::new();
         while found.len() < limit {
@@ -169,7 +181,7 @@ impl Index for RedbIndex {
     }
 
     fn walk(&self, from: &[u8], visit: &mut dyn FnMut(&[u8]) -> Step) -> Result<()> {
-        let table = guarded(|| self.records())?;
+        let table = self.records();
         let mut from = from.to_vec();
         'seek: loop {
             let bounds = (Bound::Included(from.as_slice()), Bound::Unbounded);
@@ -194,12 +206,14 @@ impl Index for RedbIndex {
             let mut txn = self.db.begin_write()?;
             txn.set_durability(Durability::None)?;
             write(&txn, seq, changes)?;
-            Ok(txn.commit()?)
+            txn.commit()?;
+            *self.records.write() = records(&self.db)?;
+            Ok(())
         })
     }
 
     fn sync(&self) -> Result<()> {
-        guarded(|| self.commit(self.db.begin_write()?))
+        guarded(|| commit(self.db.begin_write()?))
     }
 }
 
