@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod completion;
 mod delete;
+mod gateway;
 mod kv;
 mod list;
 mod login;
@@ -14,6 +15,7 @@ mod read;
 mod secrets;
 mod status;
 mod token;
+mod totp;
 mod write;
 
 use crate::context::Context;
@@ -49,6 +51,12 @@ pub enum Command {
     /// Login methods
     #[command(subcommand)]
     Auth(auth::Command),
+    /// One-time passwords: keys, codes, and their verification
+    #[command(subcommand)]
+    Totp(totp::Command),
+    /// Services that apps call with a key they cannot read
+    #[command(subcommand)]
+    Gateway(gateway::Command),
     /// Audit devices
     #[command(subcommand)]
     Audit(audit::Command),
@@ -77,6 +85,8 @@ impl Command {
             Command::Policy(c) => c.run(cx).await,
             Command::Secrets(c) => c.run(cx).await,
             Command::Auth(c) => c.run(cx).await,
+            Command::Totp(c) => c.run(cx).await,
+            Command::Gateway(c) => c.run(cx).await,
             Command::Audit(c) => c.run(cx).await,
             Command::Operator(c) => c.run(cx).await,
             Command::Completion(a) => a.run(cx),

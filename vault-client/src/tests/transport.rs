@@ -166,6 +166,29 @@ async fn time_and_size_are_bounded() {
 }
 
 #[tokio::test]
+async fn an_answer_that_never_ends_is_cut() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        let (mut io, _) = listener.accept().await.unwrap();
+        let _ = io.read(&mut [0; 4096]).await;
+        let _ = io.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+        let mut sent = 0;
+        while io.write_all(&chunk).await.is_ok() {
+            sent += 0x10000;
+        }
+        sent
+    });
+    let client = Builder::new(address).retries(0).build().unwrap();
+    assert_eq!(client.read("secret/x").await.unwrap_err().kind(), Kind::Protocol);
+    drop(client);
+    let sent = tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    assert!(sent < 2 * MAX_RESPONSE_BYTES, "it stopped reading after {sent} bytes");
+}
+
+#[tokio::test]
 async fn a_404_is_absence_only_where_it_says_nothing() {
     let server = Server::start(&["h2"], |s, _| {
         Some(match s.target.as_str() {
