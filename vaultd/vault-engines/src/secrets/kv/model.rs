@@ -258,19 +258,7 @@ impl Model {
                 }
                 Said::Ok(Value::Null)
             }
-            Call::MetadataRead { key } => match self.keys.get(KEYS[*key]) {
-                None => Said::Refused(ErrorKind::NotFound),
-                Some(k) => {
-                    let versions = k.versions.iter().enumerate().filter(|(_, v)| !v.dropped).map(|(i, v)| {
-                        let mut d = describe(i + 1, v);
-                        d.as_object_mut().unwrap().retain(|f, _| f != "version" && f != "custom_metadata");
-                        ((i + 1).to_string(), d)
-                    });
-                    Said::Ok(
-                        json!({"current_version": k.versions.len(), "versions": Value::Object(versions.collect())}),
-                    )
-                }
-            },
+            Call::MetadataRead { key } => self.metadata(KEYS[*key]),
             Call::Remove { key } => {
                 self.keys.remove(KEYS[*key]);
                 Said::Ok(Value::Null)
@@ -286,6 +274,22 @@ impl Model {
                 Said::Ok(json!({ "keys": names }))
             }
             Call::Wait { .. } => Said::Ok(Value::Null),
+        }
+    }
+
+    fn metadata(&self, name: &str) -> Said {
+        match self.keys.get(name) {
+            None => Said::Refused(ErrorKind::NotFound),
+            Some(k) => {
+                let versions = k.versions.iter().enumerate().filter(|(_, v)| !v.dropped).map(|(i, v)| {
+                    let mut d = describe(i + 1, v);
+                    d.as_object_mut().unwrap().retain(|f, _| f != "version" && f != "custom_metadata");
+                    ((i + 1).to_string(), d)
+                });
+                Said::Ok(
+                    json!({"current_version": k.versions.len(), "versions": Value::Object(versions.collect())}),
+                )
+            }
         }
     }
 
