@@ -41,6 +41,8 @@ pub(super) struct Committer<I: Index> {
     /// Journal bytes since the last checkpoint or base.
     since: u64,
     checkpointed: Instant,
+    /// Bytes that the index may still need on disk for what it was given since its last sync.
+    debt: u64,
     /// Release of riders that the journal already records.
     released: Seq,
     ballast: bool,
@@ -50,6 +52,8 @@ pub(super) struct Committer<I: Index> {
 
 /// Size of the segment that is tried when there is no space for a usual one.
 const SMALL_SEGMENT: u64 = 64 * 1024;
+/// Bytes of tree pages that one change may make an index write.
+const PAGES_PER_CHANGE: u64 = 2 * 4096;
 /// Longest wait, in milliseconds, for readers to let go of a closed index.
 const READERS_WAIT_MS: u64 = 5_000;
 
@@ -81,6 +85,7 @@ impl<I: Index> Committer<I> {
             config,
             since,
             checkpointed: Instant::now(),
+            debt: 0,
             // What CLEAN told is gone with it: the first frame says it again.
             released: 0,
             ballast: true,
@@ -244,6 +249,7 @@ impl<I: Index> Committer<I> {
         self.note_segment();
         let changes: Vec<Change<'_>> =
             round.finals().map(|(k, value)| Change { key: k.as_bytes(), value, rev: seq }).collect();
+        self.debt += 2 * self.frame.len() as u64 + PAGES_PER_CHANGE * changes.len() as u64;
         let shown = self.shared.index().and_then(|index| {
             self.shared.snapshots.publish(&*index, &changes, || {
                 index.apply(seq, &changes)?;
@@ -306,7 +312,12 @@ impl<I: Index> Committer<I> {
         }
         let Ok(mut free) = self.shared.dir.available() else { return Space::Plenty };
         let incoming: usize = jobs.iter().map(|j| j.bytes).sum();
-        let reserve = self.config.reserve_bytes.max(2 * incoming as u64);
+        let reserve = self.config.reserve_bytes.max(4 * incoming as u64);
+        if I::SURVIVES_POWER_CUT && self.debt > 0 && free < reserve + self.debt {
+            // The index takes its space now, while there is some.
+            self.checkpoint();
+            free = self.shared.dir.available().unwrap_or(free);
+        }
         if free >= reserve {
             if !self.ballast && free >= reserve + 2 * self.config.ballast_bytes {
                 self.ballast = true;
@@ -345,7 +356,7 @@ impl<I: Index> Committer<I> {
         let seq = self.shared.seq.load(Ordering::Acquire);
         match self.shared.index().and_then(|index| index.sync()) {
             Ok(()) => {
-                self.since = 0;
+                (self.since, self.debt) = (0, 0);
                 self.checkpointed = Instant::now();
                 self.upkeep.cover(seq);
             }
@@ -388,6 +399,9 @@ impl<I: Index> Committer<I> {
             link: self.writer.link(),
             released: self.shared.released.load(Ordering::Acquire),
         };
-        Ok(clean.write(&*self.shared.dir)?)
+        clean.write(&*self.shared.dir)?;
+        // So that the next open has space to give up if the disk is full by then.
+        self.upkeep.refill_ballast();
+        Ok(())
     }
 }

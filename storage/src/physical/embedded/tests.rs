@@ -29,6 +29,8 @@ pub(super) struct SimIndex<const SAFE: bool> {
 #[derive(Clone)]
 pub(super) struct SimOpener<const SAFE: bool> {
     pub durable: Arc<Mutex<Table>>,
+    /// A checkpoint that was written and not synced: there after a kill, gone after a power cut.
+    cached: Arc<Mutex<Option<Table>>>,
     pub disk: SimDisk,
     dirt: Arc<Mutex<Dirt>>,
 }
@@ -43,11 +45,16 @@ struct Dirt {
 
 impl<const SAFE: bool> SimOpener<SAFE> {
     pub fn new(disk: &SimDisk) -> Self {
-        SimOpener { durable: Arc::default(), disk: disk.clone(), dirt: Arc::default() }
+        SimOpener {
+            durable: Arc::default(),
+            cached: Arc::default(),
+            disk: disk.clone(),
+            dirt: Arc::default(),
+        }
     }
 
-    /// What is found after a crash.
-    pub fn crashed(&self, disk: &SimDisk, seed: u64) -> Self {
+    /// What is found beside that image of the disk.
+    pub fn crashed(&self, disk: &SimDisk, image: Image, seed: u64) -> Self {
         let mut table = self.durable.lock().clone();
         let dirt = *self.dirt.lock();
         if !SAFE && dirt.open && dirt.last > 0 {
@@ -57,7 +64,9 @@ impl<const SAFE: bool> SimOpener<SAFE> {
             table.applied = if seed.is_multiple_of(2) { dirt.last } else { 1 + seed % 40 };
         }
         let dirt = Arc::new(Mutex::new(dirt));
-        SimOpener { durable: Arc::new(Mutex::new(table)), disk: disk.clone(), dirt }
+        let cached = if matches!(image, Image::Killed) { self.cached.lock().clone() } else { None };
+        let cached = Arc::new(Mutex::new(cached));
+        SimOpener { durable: Arc::new(Mutex::new(table)), cached, disk: disk.clone(), dirt }
     }
 }
 
@@ -65,7 +74,9 @@ impl<const SAFE: bool> Opener for SimOpener<SAFE> {
     type Index = SimIndex<SAFE>;
     fn open(&self) -> Result<Self::Index> {
         self.dirt.lock().open = true;
-        Ok(SimIndex { table: Mutex::new(self.durable.lock().clone()), opener: self.clone() })
+        let cached = self.cached.lock().clone().filter(|_| SAFE);
+        let table = cached.unwrap_or_else(|| self.durable.lock().clone());
+        Ok(SimIndex { table: Mutex::new(table), opener: self.clone() })
     }
     fn wipe(&self) -> Result<()> {
         *self.durable.lock() = Table::default();
@@ -117,6 +128,7 @@ impl<const SAFE: bool> Index for SimIndex<SAFE> {
         Ok(())
     }
     fn sync(&self) -> Result<()> {
+        *self.opener.cached.lock() = Some(self.table.lock().clone());
         self.opener.disk.sync_index()?;
         *self.opener.durable.lock() = self.table.lock().clone();
         self.opener.dirt.lock().open = false;

@@ -130,6 +130,11 @@ impl<I: Index> Upkeep<I> {
         Ok(())
     }
 
+    /// Takes the ballast up again if there is just space for it.
+    pub(super) fn refill_ballast(&self) {
+        self.work.done(Task::Ballast);
+    }
+
     pub(super) fn drop_ballast(&self) {
         if let Err(e) = remove_if_there(&*self.work.shared.dir, BALLAST) {
             tracing::warn!(error = %e, "the ballast file could not be removed");
@@ -201,7 +206,7 @@ impl<I: Index> Work<I> {
         if self.config.ballast_bytes == 0 || dir.open(BALLAST).is_ok() {
             return Ok(());
         }
-        let file = dir.create(BALLAST)?;
+        let file = dir.create(BALLAST).map_err(space_error)?;
         let made = file.allocate(self.config.ballast_bytes).and_then(|()| file.sync());
         if let Err(e) = made {
             remove_if_there(dir, BALLAST)?;
@@ -237,12 +242,16 @@ impl<I: Index> Work<I> {
 
     /// `None` when it was told to stop.
     fn copy_records(&self, seq: Seq) -> Result<Option<u64>> {
-        let index = self.shared.index()?;
+        let (index, dir) = (self.shared.index()?, &*self.shared.dir);
         let mut base = BaseWriter::create(self.shared.dir.clone(), self.id, seq).map_err(space_error)?;
         let mut after: Option<Vec<u8>> = None;
         loop {
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(None);
+            }
+            // The copy must not take the space that the index needs.
+            if dir.available()? < self.config.reserve_bytes {
+                return Err(Error::Full);
             }
             let mut page = index.scan(&[], after.as_deref(), PAGE)?;
             for (key, record) in &page {

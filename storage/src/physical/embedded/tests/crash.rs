@@ -110,18 +110,19 @@ async fn survives<const SAFE: bool>(
 ) -> Result<(), String> {
     for image in images(seed * 8) {
         let disk = opener.disk.image(image);
-        let crashed = opener.crashed(&disk, seed);
+        let crashed = opener.crashed(&disk, image, seed);
         // A second crash, while the first is recovered from.
         disk.cut_after(seed as usize % 9);
         let _cut = start(&crashed);
         drop(_cut);
         let disk = disk.image(image);
-        let crashed = crashed.crashed(&disk, seed + 1);
+        let crashed = crashed.crashed(&disk, image, seed + 1);
         let store = start(&crashed).map_err(|e| format!("{image:?}: {e}"))?;
         let seq = story.check(&store).await.map_err(|e| format!("{image:?}: {e}"))?;
         // What was seen once stays, whatever happens next.
         let again = disk.image(Image::Synced);
-        let seen = start(&crashed.crashed(&again, seed)).map_err(|e| format!("{image:?}, again: {e}"))?;
+        let seen = start(&crashed.crashed(&again, Image::Synced, seed))
+            .map_err(|e| format!("{image:?}, again: {e}"))?;
         if story.check(&seen).await.map_err(|e| format!("{image:?}, again: {e}"))? < seq {
             return Err(format!("{image:?}: {seq} was readable and is gone"));
         }
@@ -131,6 +132,11 @@ async fn survives<const SAFE: bool>(
         story.riders.truncate(seq + 1);
         story.acknowledged = seq;
         work(&store, &mut story, &mut Rng(seed), 6).await.map_err(|e| e.to_string())?;
+        let again = disk.image(Image::Synced);
+        let third = start(&crashed.crashed(&again, Image::Synced, seed));
+        let third = third.map_err(|e| format!("{image:?}, later: {e}"))?;
+        story.check(&third).await.map_err(|e| format!("{image:?}, later: {e}"))?;
+        drop(third);
         store.close().await.map_err(|e| e.to_string())?;
         drop(store);
         let store = start(&crashed).map_err(|e| format!("{image:?}, closed: {e}"))?;
@@ -254,7 +260,7 @@ async fn a_power_cut_under_concurrent_writers() {
         drop(store);
         for image in images(at as u64) {
             let disk = opener.disk.image(image);
-            let store = start(&opener.crashed(&disk, 0)).unwrap();
+            let store = start(&opener.crashed(&disk, image, 0)).unwrap();
             for (w, done) in (0u64..).zip(&acknowledged) {
                 let a = store.get(&key(w * 10)).await.unwrap().map(|r| r.value);
                 let b = store.get(&key(w * 10 + 1)).await.unwrap().map(|r| r.value);

@@ -32,7 +32,7 @@ async fn a_full_disk_refuses_and_recovers() {
     store.apply(Fence(1), txn(vec![put(2, b"room again")])).await.unwrap();
     assert_eq!(store.seq(), seq + 1);
     drop(store);
-    let store = start(&opener.crashed(&disk.image(Image::Synced), 0)).unwrap();
+    let store = start(&opener.crashed(&disk.image(Image::Synced), Image::Synced, 0)).unwrap();
     assert_eq!(store.get(&key(2)).await.unwrap().unwrap().value, b"room again");
     assert_eq!(store.get(&key(1)).await.unwrap().unwrap().value, [written as u8 - 1; 200]);
 }
@@ -59,7 +59,7 @@ async fn running_out_of_space_at_any_call_is_clean() {
             }
         }
         drop(store);
-        let store = start(&opener.crashed(&disk.image(Image::Synced), 0)).unwrap();
+        let store = start(&opener.crashed(&disk.image(Image::Synced), Image::Synced, 0)).unwrap();
         let there = store.get(&key(1)).await.unwrap().map_or(0, |r| number(&r.value));
         let last = number(&last);
         // What was on its way when a sync failed may be there.
