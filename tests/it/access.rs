@@ -152,3 +152,33 @@ async fn what_is_not_built_says_so() {
     v.get("sys/policies/acl/bad", &root).await.expect(404);
     v.post("sys/policies/acl/root", &root, json!({"policy": "path \"*\" {}"})).await.expect(400);
 }
+
+#[tokio::test]
+async fn two_tunes_at_once_lose_nothing_and_a_disabled_mount_stays_gone() {
+    let home = Home::new("sled");
+    let v = std::sync::Arc::new(home.start());
+    let (root, _) = v.ready().await;
+    v.post("sys/mounts/team", &root, json!({"type": "kv"})).await.ok();
+    for round in 0..5 {
+        let text = format!("round {round}");
+        let (a, b) = tokio::join!(
+            v.post("sys/mounts/team/tune", &root, json!({"description": text})),
+            v.post("sys/mounts/team/tune", &root, json!({"default_lease_ttl": 60 + round})),
+        );
+        a.ok();
+        b.ok();
+        let m = v.get("sys/mounts/team", &root).await.ok();
+        assert_eq!(
+            (m["data"]["description"].clone(), m["data"]["config"]["default_lease_ttl"].clone()),
+            (json!(text), json!(60 + round))
+        );
+    }
+    let (tuned, gone) = tokio::join!(
+        v.post("sys/mounts/team/tune", &root, json!({"description": "late"})),
+        v.delete("sys/mounts/team", &root),
+    );
+    gone.ok();
+    assert!(matches!(tuned.status, 204 | 400), "{}", tuned.text);
+    v.get("sys/mounts/team", &root).await.expect(400);
+    v.get("team/x", &root).await.expect(404);
+}

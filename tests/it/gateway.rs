@@ -440,3 +440,63 @@ async fn a_rate_limit_counts_each_caller_and_says_when_to_come_back() {
     assert_eq!(up.requests().len(), 3);
     assert!(s.audit().contains("rate_limited"));
 }
+
+#[tokio::test]
+async fn disabling_a_login_method_ends_its_tokens_their_children_and_its_callers() {
+    let s = Stage::new().await;
+    let up = Upstream::start(&s.home.pki, echo).await;
+    s.bind(&up).await;
+    let jwt = s.issuer.jwt("alice");
+    let policy = "path \"auth/token/create\" { capabilities = [\"update\"] }\npath \"gateway/proxy/openai/*\" { capabilities = [\"invoke\"] }";
+    s.v.post("sys/policies/acl/app", &s.root, json!({"policy": policy})).await.ok();
+    let login = s.v.post("auth/jwt/login", "", json!({"role": "app", "jwt": jwt})).await.ok();
+    let token = login["auth"]["client_token"].as_str().unwrap().to_string();
+    let made = s.v.post("auth/token/create", &token, json!({"policies": ["app"]})).await.ok();
+    let child = made["auth"]["client_token"].as_str().unwrap().to_string();
+    for t in [&jwt, &token, &child] {
+        assert_eq!(s.with(t, "GET", "/openai/v1/x").await.status, 200);
+    }
+    s.v.delete("sys/auth/jwt", &s.root).await.ok();
+    for t in [&jwt, &token, &child] {
+        assert_eq!(s.with(t, "GET", "/openai/v1/x").await.status, 401, "{t}");
+    }
+    for t in [&token, &child] {
+        s.v.get("auth/token/lookup-self", t).await.expect(403);
+    }
+    // A method of the same name does not bring them back.
+    s.v.post("sys/auth/jwt", &s.root, json!({"type": "jwt"})).await.ok();
+    s.v.get("auth/token/lookup-self", &child).await.expect(403);
+}
+
+#[tokio::test]
+async fn a_seal_cuts_streams_and_they_are_on_record() {
+    let s = Stage::new().await;
+    let (tx, rx) = tokio::sync::mpsc::channel::<Bytes>(8);
+    let rx = std::sync::Mutex::new(Some(rx));
+    let up = Upstream::start(&s.home.pki, move |_| {
+        (200, vec![("content-type", "text/event-stream".into())], rx.lock().unwrap().take().unwrap())
+    })
+    .await;
+    s.bind(&up).await;
+    let host = s.v.gateway.clone().unwrap().replace("https://", "");
+    let tcp = tokio::net::TcpStream::connect(&host).await.unwrap();
+    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+    let tls = tokio_rustls::TlsConnector::from(s.v.tls.clone()).connect(name, tcp).await.unwrap();
+    let (mut sender, conn) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(tls)).await.unwrap();
+    tokio::spawn(conn);
+    let request = http::Request::get("/openai/v1/stream")
+        .header("host", &host)
+        .header("authorization", format!("Bearer {}", s.issuer.jwt("alice")))
+        .body(http_body_util::Empty::<Bytes>::new())
+        .unwrap();
+    tx.send(Bytes::from_static(b"data: 1\n\n")).await.unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().is_ok());
+    s.v.call("PUT", "sys/seal", &s.root, None).await.ok();
+    let end = tokio::time::timeout(PATIENCE, body.frame()).await.expect("the stream outlived the seal");
+    assert!(!matches!(end, Some(Ok(_))), "data after the seal");
+    let log = s.audit();
+    let line = log.lines().find(|l| l.contains("\"type\":\"completion\"")).expect("no completion record");
+    assert!(line.contains("sealed"), "{line}");
+}

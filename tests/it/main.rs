@@ -8,5 +8,6 @@ mod audit;
 mod examples;
 mod gateway;
 mod life;
+mod memory;
 mod support;
 mod tidy;

@@ -40,6 +40,8 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(90);
 pub const WRITE_STALL_DEADLINE: Duration = Duration::from_secs(30);
 /// A connection asked to close (idle, seal, stop) and without a request is dropped after this time.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// Gateway calls in flight are cut at seal; this is the longest wait for the last of them.
+pub const CUT_DEADLINE: Duration = Duration::from_secs(3);
 /// Requests in flight may take this long once the daemon stops or seals.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 

@@ -4,7 +4,7 @@
 use crate::codec::{Api, ApiLimits, Budget};
 use crate::config::{Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
-use crate::limits::{DRAIN_DEADLINE, IDLE_DEADLINE};
+use crate::limits::{CUT_DEADLINE, DRAIN_DEADLINE, IDLE_DEADLINE};
 use crate::listener::{BoundSockets, Caps, Handler, ListenError, Listener, Registry, Server};
 use crate::stores::store_config;
 use crate::tls::{ServerTls, TlsError};
@@ -76,10 +76,16 @@ struct Seal {
 
 #[async_trait]
 impl Hooks for Seal {
-    async fn close_connections(&self) {
-        if let Some(g) = self.gateway.lock().as_ref() {
-            g.close_upstreams();
+    async fn cut_streams(&self) {
+        let gateway = self.gateway.lock().clone();
+        if let Some(g) = gateway
+            && !g.cut(CUT_DEADLINE).await
+        {
+            tracing::warn!("some gateway calls were still busy when the vault sealed");
         }
+    }
+
+    async fn close_connections(&self) {
         self.registry.close_all();
         if !self.registry.idle_closed(IDLE_DEADLINE).await {
             tracing::warn!("some connections were still busy when the vault sealed");

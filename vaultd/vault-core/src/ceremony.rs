@@ -166,7 +166,7 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     if !core.store.share_known(share.as_slice()) {
         return Err(Error::invalid("invalid key: not a share of this vault"));
     }
-    progress.add(share);
+    progress.add(&core.config.arena, &share)?;
     if progress.len() < usize::from(status.threshold) {
         return Ok((status::render(core, progress.len(), &progress.nonce()), true));
     }
@@ -176,7 +176,7 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
             "refusing to unseal: {why}; if this copy of the store is the wanted one, give every share again with accept_rollback=true"
         )));
     }
-    let shares = progress.take();
+    let shares = progress.take()?;
     open(core, &shares, accept_rollback).await?;
     Ok((status::render(core, 0, ""), true))
 }

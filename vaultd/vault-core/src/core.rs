@@ -18,7 +18,9 @@ use vault_logical::{Clock, Egress, Error, Factory};
 /// What the daemon does for the core when it seals or fails.
 #[async_trait]
 pub trait Hooks: Send + Sync {
-    /// Closes every connection, clients' and upstreams'; answers in flight may finish.
+    /// Ends every gateway call and closes every upstream connection, within a bound.
+    async fn cut_streams(&self);
+    /// Closes every client's connection; answers in flight may finish.
     async fn close_connections(&self);
     /// Wipes the stacks of the worker threads below their current frame.
     fn wipe_stacks(&self);
@@ -97,6 +99,8 @@ impl Core {
     pub async fn seal(&self) {
         let Some(core) = self.unsealed.swap(None) else { return };
         tracing::info!("sealing");
+        // While the devices still take their completion records.
+        self.config.hooks.cut_streams().await;
         core.stop().await;
         drop(core);
         self.config.hooks.close_connections().await;

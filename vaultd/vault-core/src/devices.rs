@@ -26,7 +26,8 @@ struct StoredDevice {
 }
 
 fn path(name: &str) -> String {
-    format!("{FOLDER}{}", name.trim_end_matches('/').replace('/', "."))
+    // Hex: no two names share a record, and none makes a folder.
+    format!("{FOLDER}{}", hex::encode(name.trim_end_matches('/')))
 }
 
 /// Enables the devices of the config file, then those enabled through the API. A device that

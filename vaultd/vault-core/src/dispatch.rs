@@ -9,7 +9,7 @@ pub use cache::InvokeCache;
 use crate::audit::{Credential, Identity, MountEntry, Opened, RequestEntry};
 use crate::core::Core;
 use crate::fault;
-use crate::limits::{IDENTITY_TTL, MAX_CREDENTIAL_BYTES};
+use crate::limits::{CREDENTIAL_TTL, IDENTITY_TTL, MAX_CREDENTIAL_BYTES};
 use crate::mounts::Mounted;
 use crate::pipeline::NoReader;
 use crate::policy::{Decision, Query};
@@ -63,7 +63,8 @@ impl Who {
     /// Names the caller in rate limits; tells nothing that opens anything.
     fn id(&self, service_auth: &str) -> String {
         match self {
-            Who::Token(t) => format!("token:{}", t.accessor),
+            // Not by accessor: whoever logs in again is still the same caller.
+            Who::Token(t) => format!("token:{}:{}:{}", t.path, t.role, t.display_name),
             Who::Jwt { auth, .. } => format!("jwt:{service_auth}:{}", auth.alias),
         }
     }
@@ -143,7 +144,10 @@ impl Unsealed {
             Err(e) => {
                 opened.complete(&Completion {
                     outcome: vault_logical::Outcome::Refused,
-                    error: Some("no_credential"),
+                    error: Some(match e.kind() {
+                        ErrorKind::Unauthenticated => "invalid_credential",
+                        _ => "no_credential",
+                    }),
                     ..Completion::default()
                 });
                 Err(e)
@@ -211,6 +215,7 @@ impl Unsealed {
             None => {
                 let method = m.engine.auth_method().ok_or_else(unauthenticated)?;
                 let generation = self.invoke.generation(m.mount.uuid);
+                self.warm(&m).await?;
                 method.prepare_identify(jwt).await?;
                 let mut txn = self.store.begin();
                 let mut view = MountView::new(&mut txn, m.space);
@@ -251,7 +256,8 @@ impl Unsealed {
 
     /// The provider's key, from the arena when it was read before and nothing changed since.
     async fn credential(&self, binding: &Binding) -> Result<CachedCredential> {
-        if let Some(c) = self.invoke.credential(binding) {
+        let now = self.clock.now();
+        if let Some(c) = self.invoke.credential(binding, now) {
             return Ok(c);
         }
         let missing = || Error::new(ErrorKind::Upstream, "the service's credential is missing in the vault");
@@ -284,7 +290,9 @@ impl Unsealed {
         let key = self.arena.from_slice(value.as_bytes()).map_err(|e| {
             Error::new(ErrorKind::Unavailable, "no locked memory left for the credential").with_source(e)
         })?;
-        Ok(self.invoke.keep_credential(binding, m.mount.uuid, key, version, generation))
+        let until =
+            now.plus(CREDENTIAL_TTL).min(ends(response.data.as_ref()).unwrap_or(now.plus(CREDENTIAL_TTL)));
+        Ok(self.invoke.keep_credential(binding, m.mount.uuid, key, version, until, generation))
     }
 }
 
@@ -300,6 +308,11 @@ fn pick<'d>(data: Option<&'d Data>, m: &Mounted, field: &str) -> Option<(&'d str
         return Some((data.get("data")?.get(field)?.as_str()?, version));
     }
     Some((data.get(field)?.as_str()?, 0))
+}
+
+/// When KV v2 will have this version deleted by itself.
+fn ends(data: Option<&Data>) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(data?.get("metadata")?.get("deletion_time")?.as_str()?)
 }
 
 /// What kind of credential a text is, by its form alone.

@@ -10,7 +10,7 @@ use secmem::Zeroizing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::{Space, Store, Transaction};
 use uuid::Uuid;
@@ -54,6 +54,8 @@ impl StoredMount {
 /// A mount being served.
 pub struct Mounted {
     pub record: StoredMount,
+    /// Revision of the record: joins the read set of a writing request.
+    rev: u64,
     pub mount: Mount,
     pub engine: Arc<dyn Engine>,
     pub space: Space,
@@ -78,7 +80,9 @@ pub struct Mounts {
     egress: Arc<dyn Egress>,
     ttl: SystemTtl,
     table: ArcSwap<Table>,
-    stale: AtomicBool,
+    /// Changes seen, and changes that the table in memory shows.
+    wanted: AtomicU64,
+    built: AtomicU64,
     refresh: tokio::sync::Mutex<()>,
 }
 
@@ -93,7 +97,8 @@ impl Mounts {
             egress,
             ttl,
             table: ArcSwap::default(),
-            stale: AtomicBool::new(true),
+            wanted: AtomicU64::new(1),
+            built: AtomicU64::new(0),
             refresh: tokio::sync::Mutex::new(()),
         }
     }
@@ -104,7 +109,7 @@ impl Mounts {
 
     /// A mount record changed.
     pub fn invalidate(&self) {
-        self.stale.store(true, Ordering::Release);
+        self.wanted.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A record inside a mount changed: tell its engine.
@@ -114,30 +119,31 @@ impl Mounts {
         }
     }
 
-    /// Rebuilds the table when a record changed since the last time.
+    /// Rebuilds the table when a record changed since the last time. On return it shows every
+    /// change that was committed before the call.
     pub async fn refresh(&self) -> Result<()> {
-        if !self.stale.load(Ordering::Acquire) {
+        if self.built.load(Ordering::Acquire) == self.wanted.load(Ordering::Acquire) {
             return Ok(());
         }
         let _turn = self.refresh.lock().await;
-        while self.stale.swap(false, Ordering::AcqRel) {
-            let result = self.rebuild().await;
-            if result.is_err() {
-                self.stale.store(true, Ordering::Release);
+        loop {
+            let wanted = self.wanted.load(Ordering::Acquire);
+            if self.built.load(Ordering::Acquire) == wanted {
+                return Ok(());
             }
-            result?;
+            self.rebuild().await?;
+            self.built.store(wanted, Ordering::Release);
         }
-        Ok(())
     }
 
     async fn rebuild(&self) -> Result<()> {
         let old = self.table.load_full();
         let mut table = Table::default();
-        for record in self.records().await? {
+        for (record, rev) in self.records().await? {
             if record.deleting {
                 continue;
             }
-            let mounted = self.bring_up(record, old.by_uuid.values().map(|m| &**m))?;
+            let mounted = self.bring_up(record, rev, old.by_uuid.values().map(|m| &**m))?;
             table.by_path.insert(mounted.mount.path.clone(), mounted.clone());
             table.by_uuid.insert(mounted.mount.uuid, mounted);
         }
@@ -149,6 +155,7 @@ impl Mounts {
     fn bring_up<'a>(
         &self,
         record: StoredMount,
+        rev: u64,
         mut running: impl Iterator<Item = &'a Mounted>,
     ) -> Result<Arc<Mounted>> {
         let mount = self.describe(&record);
@@ -160,7 +167,7 @@ impl Mounts {
                 (factory.make)(&mount, self.egress.clone())?
             }
         };
-        Ok(Arc::new(Mounted { space: Space::mount(record.uuid), record, mount, engine }))
+        Ok(Arc::new(Mounted { space: Space::mount(record.uuid), record, rev, mount, engine }))
     }
 
     fn describe(&self, r: &StoredMount) -> Mount {
@@ -187,14 +194,14 @@ impl Mounts {
     }
 
     /// All stored mounts, those being deleted too.
-    pub async fn records(&self) -> Result<Vec<StoredMount>> {
+    pub async fn records(&self) -> Result<Vec<(StoredMount, u64)>> {
         let names = self.store.list(Space::core(), FOLDER, None, MAX_MOUNTS).await.map_err(fault::storage)?;
         let mut out = Vec::with_capacity(names.len());
         for name in names {
             if let Some(v) =
                 self.store.get(Space::core(), &format!("{FOLDER}{name}")).await.map_err(fault::storage)?
             {
-                out.push(decode(&v.value)?);
+                out.push((decode(&v.value)?, v.rev));
             }
         }
         Ok(out)
@@ -249,7 +256,7 @@ impl Mounts {
         if all.len() >= MAX_MOUNTS {
             return Err(Error::invalid("too many mounts"));
         }
-        for other in all.iter().filter(|m| m.auth == record.auth && !m.deleting) {
+        for (other, _) in all.iter().filter(|(m, _)| m.auth == record.auth && !m.deleting) {
             if other.path == record.path {
                 return Err(Error::invalid(format!("path is already in use at {full}")));
             }
@@ -266,22 +273,45 @@ impl Mounts {
         put(txn, &record)
     }
 
-    /// Stages a changed mount.
-    pub async fn update(&self, txn: &mut Transaction, record: &StoredMount) -> Result<()> {
+    /// Stages a change of a mount, made on its record as it is in this transaction: two changes
+    /// at once cannot lose one, and a deleted mount does not come back.
+    pub async fn update(
+        &self,
+        txn: &mut Transaction,
+        mounted: &Mounted,
+        change: impl FnOnce(&mut StoredMount) -> Result<()>,
+    ) -> Result<()> {
         txn.fence(Space::core(), FOLDER).await.map_err(fault::storage)?;
-        put(txn, record)
+        let gone = || Error::invalid(format!("no mount at {}", mounted.record.path));
+        let raw = txn.get(Space::core(), &path(mounted.record.uuid)).await.map_err(fault::storage)?;
+        let mut record = decode(&raw.ok_or_else(gone)?)?;
+        if record.deleting {
+            return Err(gone());
+        }
+        change(&mut record)?;
+        put(txn, &record)
     }
 
     /// Stages the tombstone of a mount: it is gone with the commit, its records follow.
     pub async fn disable(&self, txn: &mut Transaction, mounted: &Mounted) -> Result<()> {
-        let mut record = mounted.record.clone();
-        record.deleting = true;
-        self.update(txn, &record).await
+        self.update(txn, mounted, |record| {
+            record.deleting = true;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a writing request depend on its mount: once it is disabled or tuned, the commit is
+    /// refused and the request decided anew.
+    pub fn pin(&self, txn: &mut Transaction, mounted: &Mounted) {
+        txn.expect(Space::core(), &path(mounted.record.uuid), Some(mounted.rev));
     }
 
     /// One step of the deletion job: true when there is more to do.
     pub async fn purge_step(&self) -> Result<bool> {
-        let Some(dead) = self.records().await?.into_iter().find(|m| m.deleting) else { return Ok(false) };
+        let Some((dead, rev)) = self.records().await?.into_iter().find(|(m, _)| m.deleting) else {
+            return Ok(false);
+        };
         let n = self
             .store
             .purge(Space::mount(dead.uuid), crate::limits::PURGE_STEP)
@@ -289,16 +319,21 @@ impl Mounts {
             .map_err(fault::storage)?;
         if n == 0 {
             let mut txn = self.store.begin();
-            txn.delete(Space::core(), &format!("{FOLDER}{}", dead.uuid)).map_err(fault::storage)?;
+            txn.expect(Space::core(), &path(dead.uuid), Some(rev));
+            txn.delete(Space::core(), &path(dead.uuid)).map_err(fault::storage)?;
             txn.commit().await.map_err(fault::commit)?;
         }
         Ok(true)
     }
 }
 
+fn path(uuid: Uuid) -> String {
+    format!("{FOLDER}{uuid}")
+}
+
 pub fn put(txn: &mut Transaction, record: &StoredMount) -> Result<()> {
     let bytes = serde_json::to_vec(record).map_err(Error::internal)?;
-    txn.put(Space::core(), &format!("{FOLDER}{}", record.uuid), Zeroizing::new(bytes)).map_err(fault::storage)
+    txn.put(Space::core(), &path(record.uuid), Zeroizing::new(bytes)).map_err(fault::storage)
 }
 
 fn decode(value: &[u8]) -> Result<StoredMount> {

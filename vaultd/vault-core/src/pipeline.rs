@@ -1,7 +1,7 @@
 //! The request pipeline, in order: identify, decide, record the request, charge, run in one
 //! transaction, commit, record the answer. Each step takes what only the step before can make.
 
-use crate::audit::{Audited, Recorded, Unaudited};
+use crate::audit::{Audited, Exempt, Recorded, Unaudited};
 use crate::exchange::{Incoming, Reply, ReplyBody, Verb};
 use crate::limits::MAX_TXN_ATTEMPTS;
 use crate::mounts::Mounted;
@@ -17,7 +17,9 @@ use secmem::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::{CommitError, Transaction};
-use vault_logical::{Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader};
+use vault_logical::{
+    Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader, Transport,
+};
 
 /// Where a path leads.
 pub enum Target {
@@ -84,7 +86,6 @@ impl Unsealed {
             Some(t) => self.tokens.lookup(t.expose_secret()).await.map_err(|e| refuse(&None, e))?,
             None => None,
         };
-        let caller = caller.filter(|c| self.issuer_lives(c));
         if !matches!(r.namespace.as_str(), "" | "root") {
             return Err(refuse(&caller, Error::new(ErrorKind::UnsupportedPath, "no such namespace")));
         }
@@ -164,13 +165,6 @@ impl Unsealed {
         }
     }
 
-    /// Tokens live no longer than the auth mount that issued them.
-    fn issuer_lives(&self, entry: &TokenEntry) -> bool {
-        !entry.path.starts_with("auth/")
-            || entry.path.starts_with("auth/token/")
-            || self.mounts.issuer_lives(&entry.path, entry.created)
-    }
-
     fn resolve(&self, path: &str, verb: Verb) -> Option<(Target, String)> {
         let path = listed(path, verb);
         if let Some(rest) = path.strip_prefix("sys/") {
@@ -213,9 +207,10 @@ impl Unsealed {
         let facts = Facts::admitted(r, &a);
         let hashes = facts.hashes(&self.audit);
         let entry = facts.entry(hashes.as_deref(), None);
-        let audited = match self.audit.request(&entry) {
-            Ok(proof) => proof,
-            Err(e) => return not_recorded(e.into()),
+        let audited = match (self.audit.request(&entry), exempt(r, &a)) {
+            (Ok(proof), _) => proof,
+            (Err(_), Some(why)) => Audited::exempt(r.id, why),
+            (Err(e), None) => return not_recorded(e.into()),
         };
         let outcome = self.perform(&audited, r, &mut a).await;
         let finished =
@@ -224,12 +219,15 @@ impl Unsealed {
             Ok(recorded) => recorded,
             Err((e, finished)) => {
                 // The caller never learns of what it was given: take it back.
-                if let Ok(Done { auth: Some(issued), .. }) = &finished.outcome
+                if let Ok(Done { auth: Some(issued), created: true, .. }) = &finished.outcome
                     && let Err(e) = self.tokens.revoke_accessor(&issued.accessor).await
                 {
                     tracing::error!(error = %e, "token of an unrecorded answer was not revoked");
                 }
                 tracing::error!(error = %e, "the answer could not be recorded");
+                if let Ok(Done { after: After::AuditDisable(name), .. }) = &finished.outcome {
+                    self.stop_device(name);
+                }
                 not_recorded(Error::new(
                     ErrorKind::Internal,
                     "internal error: the answer could not be recorded",
@@ -266,20 +264,38 @@ impl Unsealed {
                 UseOutcome::Exhausted => return Err(Error::denied()),
             }
         }
+        let outcome = self.charged(proof, r, a).await;
+        if let Some(c) = spent
+            && let Err(e) = self.tokens.end_last_use(&c).await
+        {
+            // It has no use left, and the job stored with the charge removes it.
+            tracing::warn!(error = %e, "a token after its last use was left to the sweeper");
+        }
+        outcome
+    }
+
+    async fn charged(self: &Arc<Self>, proof: &Audited, r: &Incoming, a: &mut Admitted) -> Result<Done> {
         let mut request = self.request(r, a);
         let charge = match &a.target {
             Target::Mount(m) => {
                 let m = m.clone();
+                self.warm(&m).await?;
                 m.engine.prepare(&request).await?;
                 self.charge(&m, &request).await?
             }
             _ => None,
         };
-        let outcome = self.transact(proof, r, a, &mut request, charge.as_ref()).await;
-        if let Some(c) = spent {
-            self.tokens.end_last_use(&c).await?;
+        self.transact(proof, r, a, &mut request, charge.as_ref()).await
+    }
+
+    /// Lets an engine read what its `prepare` needs, once.
+    pub(crate) async fn warm(&self, m: &Mounted) -> Result<()> {
+        if !m.engine.cold() {
+            return Ok(());
         }
-        outcome
+        let mut txn = self.store.begin();
+        let mut view = MountView::new(&mut txn, m.space);
+        m.engine.load(&mut self.context(&mut view, m, &NoReader)).await
     }
 
     /// The charge: counted one at a time for one key, kept whatever becomes of the request.
@@ -312,19 +328,35 @@ impl Unsealed {
     ) -> Result<Done> {
         for _ in 0..MAX_TXN_ATTEMPTS {
             if a.txn.is_none() {
-                // Another transaction got in between: the token, what exists, and so what is
-                // allowed may differ.
-                if let Some(c) = &a.caller
-                    && !self.tokens.still_valid(c).await?
-                {
-                    return Err(Error::denied());
+                // Another transaction got in between: the token, the policies, the mount, what
+                // exists, and so what is allowed may differ.
+                if let Some(c) = &a.caller {
+                    if !self.tokens.still_valid(c).await? {
+                        return Err(Error::denied());
+                    }
+                    a.acl = self.policies.acl(&c.policies).await?;
+                }
+                self.mounts.refresh().await?;
+                if let Target::Mount(old) = &a.target {
+                    match self.resolve(&r.path, r.verb) {
+                        Some((Target::Mount(m), rest)) if m.mount.uuid == old.mount.uuid => {
+                            a.target = Target::Mount(m);
+                            a.rest = rest;
+                        }
+                        _ => return Err(Error::not_found()),
+                    }
                 }
                 self.decide(r, a).await?;
                 request.operation = a.operation;
             }
             let Some(mut txn) = a.txn.take() else { break };
-            if let (true, Some(c)) = (request.operation.writes(), &a.caller) {
-                self.tokens.pin(&mut txn, c);
+            if request.operation.writes() {
+                if let Some(c) = &a.caller {
+                    self.tokens.pin(&mut txn, c);
+                }
+                if let Target::Mount(m) = &a.target {
+                    self.mounts.pin(&mut txn, m);
+                }
             }
             let mut done = self.call(proof, &mut txn, r, a, request, charge).await?;
             if let (Some(auth), Target::Mount(m)) = (done.response.auth.take(), &a.target) {
@@ -332,11 +364,17 @@ impl Unsealed {
                     return Err(Error::internal("a secrets engine answered a login"));
                 }
                 let new = NewToken::login(&auth, &m.mount, &r.path);
-                done.auth = Some(self.tokens.create(&mut txn, new).await?);
+                let (issued, warnings) = self.tokens.mint(&mut txn, new).await?;
+                done.response.warnings.extend(warnings);
+                done.auth = Some(issued);
+                done.created = true;
                 done.close = true;
             }
             match txn.commit().await {
-                Ok(_) => return self.settle(done).await,
+                Ok(_) => {
+                    self.settle(&done).await;
+                    return Ok(done);
+                }
                 Err(e) => {
                     if let Some(name) = &done.undo_device {
                         self.audit.disable(name)?;
@@ -382,18 +420,27 @@ impl Unsealed {
                     sudo: a.acl.check(&query(a.operation, &a.acl_path, true)).allowed,
                 };
                 let (response, auth) = self.tokens.handle(txn, call).await?;
-                Ok(Done { close: auth.is_some(), auth, response, ..Done::default() })
+                let created = a.rest.starts_with("create");
+                Ok(Done { close: auth.is_some(), auth, created, response, ..Done::default() })
             }
             (_, None) => Err(Error::denied()),
         }
     }
 
     /// What follows a commit and precedes the answer.
-    async fn settle(&self, done: Done) -> Result<Done> {
-        if matches!(done.after, After::RefreshMounts) {
-            self.mounts.refresh().await?;
+    async fn settle(&self, done: &Done) {
+        // The change is durable: a failure here is not the request's, and the next request tries again.
+        if matches!(done.after, After::RefreshMounts)
+            && let Err(e) = self.mounts.refresh().await
+        {
+            tracing::error!(error = %e, "the mount table was not rebuilt");
         }
-        Ok(done)
+    }
+
+    fn stop_device(&self, name: &str) {
+        if let Err(e) = self.audit.disable(name) {
+            tracing::warn!(error = %e, "audit device was not closed");
+        }
     }
 
     async fn finish(&self, r: &Incoming, recorded: Recorded<Finished>) -> (Reply, bool) {
@@ -403,12 +450,17 @@ impl Unsealed {
             Ok(done) => {
                 match &done.after {
                     After::Seal => seal = true,
-                    After::AuditDisable(name) => {
-                        if let Err(e) = self.audit.disable(name) {
-                            tracing::warn!(error = %e, "audit device was not closed");
-                        }
-                    }
+                    After::AuditDisable(name) => self.stop_device(name),
                     After::Nothing | After::RefreshMounts => {}
+                    After::Rekey(_) => {}
+                }
+                if let After::Rekey(proposal) = done.after {
+                    if let Err(e) = self.store.commit_rekey(*proposal).await {
+                        tracing::error!(error = %e, "rekey was not stored: the old shares stay in force");
+                        let body = ReplyBody::Error(fault::storage(e));
+                        return (Reply { request_id: r.id, body, close: true }, false);
+                    }
+                    tracing::info!("rekey complete");
                 }
                 let body = match done.bare {
                     Some(json) => ReplyBody::Bare { status: 200, json },
@@ -433,6 +485,14 @@ impl Unsealed {
         };
         (Reply { request_id: r.id, body, close }, seal)
     }
+}
+
+/// Requests that audit trouble must not stop.
+fn exempt(r: &Incoming, a: &Admitted) -> Option<Exempt> {
+    if matches!(a.target, Target::Sys) && r.verb == Verb::Write && a.rest == "seal" {
+        return Some(Exempt::Seal);
+    }
+    (r.connection.transport == Transport::Unix).then_some(Exempt::OperatorSocket)
 }
 
 fn not_recorded(e: Error) -> Recorded<Finished> {

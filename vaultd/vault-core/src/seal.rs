@@ -1,17 +1,18 @@
 //! Unseal and rekey progress: shares as they come in, bounded, and wiped when they are stale.
 
+use crate::fault;
 use crate::limits::{CEREMONY_TTL, MAX_SHARE_CHARS};
 use base64::Engine as _;
-use secmem::{SecretBytes, Zeroizing};
+use secmem::{Arena, Key, SecretBytes, Zeroizing};
 use std::time::Instant;
 use uuid::Uuid;
 use vault_logical::{Error, Result};
 
-/// Shares gathered so far. Every share was checked against the stored share hashes before it
-/// got here, so junk can neither fill nor stall it.
+/// Shares gathered so far, in the arena: a ceremony may stand open for minutes. Every share was
+/// checked against the stored share hashes before it got here, so junk can neither fill nor stall it.
 #[derive(Default)]
 pub struct Progress {
-    shares: Vec<SecretBytes>,
+    shares: Vec<Key>,
     nonce: Option<Uuid>,
     touched: Option<Instant>,
 }
@@ -29,13 +30,17 @@ impl Progress {
     }
 
     /// Takes one more share; a share that is already there changes nothing.
-    pub fn add(&mut self, share: SecretBytes) {
-        if self.shares.iter().any(|s| secmem::ct::eq(s.as_slice(), share.as_slice())) {
-            return;
+    pub fn add(&mut self, arena: &Arena, share: &SecretBytes) -> Result<()> {
+        for known in &self.shares {
+            if known.with(|k| secmem::ct::eq(k, share.as_slice())).map_err(|_| fault::sealed())? {
+                return Ok(());
+            }
         }
+        let share = arena.from_slice(share.as_slice()).map_err(Error::internal)?;
         self.nonce.get_or_insert_with(Uuid::new_v4);
         self.touched = Some(Instant::now());
         self.shares.push(share);
+        Ok(())
     }
 
     pub fn len(&self) -> usize {
@@ -47,10 +52,11 @@ impl Progress {
     }
 
     /// Takes the shares out; the progress starts anew.
-    pub fn take(&mut self) -> Vec<SecretBytes> {
+    pub fn take(&mut self) -> Result<Vec<SecretBytes>> {
         let shares = std::mem::take(&mut self.shares);
         self.reset();
-        shares
+        let copy = |k: &Key| k.with(|bytes| SecretBytes::from(bytes.to_vec())).map_err(|_| fault::sealed());
+        shares.iter().map(copy).collect()
     }
 }
 
@@ -99,14 +105,18 @@ mod tests {
 
     #[test]
     fn a_repeated_share_does_not_count_twice() {
+        let arena = Arena::open(None).unwrap();
         let mut p = Progress::default();
-        p.add(SecretBytes::from(vec![1; 33]));
+        let add = |p: &mut Progress, byte| p.add(&arena, &SecretBytes::from(vec![byte; 33])).unwrap();
+        add(&mut p, 1);
         let nonce = p.nonce();
-        p.add(SecretBytes::from(vec![1; 33]));
+        add(&mut p, 1);
         assert_eq!(p.len(), 1);
-        p.add(SecretBytes::from(vec![2; 33]));
+        add(&mut p, 2);
         assert_eq!((p.len(), p.nonce()), (2, nonce));
-        assert_eq!(p.take().len(), 2);
+        let shares = p.take().unwrap();
+        assert_eq!(shares.iter().map(|s| s.as_slice().to_vec()).collect::<Vec<_>>(), [[1; 33], [2; 33]]);
+        assert_eq!(arena.used(), 0, "taken means gone");
         assert_eq!((p.len(), p.nonce().as_str()), (0, ""));
     }
 }

@@ -6,7 +6,7 @@ use crate::charge::ChargeLocks;
 use crate::core::{Core, Hooks};
 use crate::devices;
 use crate::dispatch::InvokeCache;
-use crate::limits::SWEEP_INTERVAL;
+use crate::limits::{SEAL_STEP, SWEEP_INTERVAL};
 use crate::mounts::{Mounts, SystemTtl};
 use crate::policies::Policies;
 use crate::sys::rekey::Rekey;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::{Changed, KeyName, Partition, SealConfigStatus, SealedStore, Store};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use vault_logical::{Clock, Result};
 
 pub struct Unsealed {
@@ -72,6 +73,10 @@ impl Unsealed {
         });
         unsealed.subscribe(config.hooks.clone());
         unsealed.mounts.refresh().await?;
+        let mounts = Arc::downgrade(&unsealed);
+        unsealed.tokens.set_issuers(Box::new(move |path, created| {
+            mounts.upgrade().is_some_and(|u| u.mounts.issuer_lives(path, created))
+        }));
         if let Some(m) = unsealed.mounts.at("cubbyhole/") {
             unsealed.tokens.set_cubbyhole(m.space);
         }
@@ -129,7 +134,9 @@ impl Unsealed {
 
     /// One round of the background work, in bounded transactions.
     pub async fn sweep(&self) -> Result<()> {
-        self.tokens.sweep(self.clock.now()).await?;
+        while self.tokens.sweep(self.clock.now()).await?.more {
+            tokio::task::yield_now().await;
+        }
         while self.mounts.purge_step().await? {
             tokio::task::yield_now().await;
         }
@@ -145,10 +152,22 @@ impl Unsealed {
         for job in self.jobs.lock().drain(..) {
             job.abort();
         }
-        *self.rekey.lock().await = None;
-        let heads = self.audit.close();
-        if let Err(e) = devices::store_given(&self.store, &heads).await {
-            tracing::warn!(error = %e, "audit heads were not stored at seal");
+        // Nothing below may keep the keys alive by hanging: every step has a bound.
+        if let Ok(mut rekey) = timeout(SEAL_STEP, self.rekey.lock()).await {
+            *rekey = None;
+        }
+        let audit = self.audit.clone();
+        let heads = match timeout(SEAL_STEP, tokio::task::spawn_blocking(move || audit.close())).await {
+            Ok(Ok(heads)) => heads,
+            _ => {
+                tracing::error!("an audit device hangs: sealing without its last checkpoint");
+                Vec::new()
+            }
+        };
+        match timeout(SEAL_STEP, devices::store_given(&self.store, &heads)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(error = %e, "audit heads were not stored at seal"),
+            Err(_) => tracing::error!("storage hangs: sealing without storing the audit heads"),
         }
         self.invoke.clear();
         self.tokens.clear();

@@ -9,7 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -20,12 +20,17 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type GatewayBody = UnsyncBoxBody<Bytes, BoxError>;
 
 #[derive(Debug, thiserror::Error)]
-enum BodyError {
+pub(crate) enum BodyError {
     #[error("the request body is larger than the gateway forwards")]
     TooLarge,
     #[error("the upstream stopped sending")]
     Stalled,
+    #[error("the vault was sealed")]
+    Sealed,
 }
+
+/// Resolves when every call must end: the vault seals.
+pub type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The caller's body on its way to the upstream.
 pub struct Upload<B> {
@@ -82,12 +87,15 @@ pub struct Account {
     sent: Arc<AtomicU64>,
     completion: Completion,
     done: bool,
+    active: Arc<AtomicUsize>,
 }
 
 impl Account {
-    pub fn new(guard: Box<dyn InvokeGuard>, sent: Arc<AtomicU64>) -> Self {
+    /// `active` counts the calls that have not ended.
+    pub fn new(guard: Box<dyn InvokeGuard>, sent: Arc<AtomicU64>, active: Arc<AtomicUsize>) -> Self {
+        active.fetch_add(1, Ordering::AcqRel);
         let completion = Completion { outcome: Outcome::Cut, ..Completion::default() };
-        Account { guard, sent, completion, done: false }
+        Account { guard, sent, completion, done: false, active }
     }
 
     pub fn statuses(&mut self, status: u16, upstream: u16) {
@@ -111,6 +119,7 @@ impl Account {
         if !std::mem::replace(&mut self.done, true) {
             self.completion.request_bytes = self.sent.load(Ordering::Relaxed);
             self.guard.complete(std::mem::take(&mut self.completion));
+            self.active.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -129,12 +138,21 @@ pub struct Download {
     account: Account,
     idle: Duration,
     alarm: Pin<Box<Sleep>>,
+    /// The alarm runs only while the upstream is waited for, not while the caller is slow.
+    waiting: bool,
+    closing: Closing,
     trailers: Option<http::HeaderMap>,
     ended: bool,
 }
 
 impl Download {
-    pub fn new(inner: Incoming, patterns: Arc<Patterns>, account: Account, idle: Duration) -> Self {
+    pub fn new(
+        inner: Incoming,
+        patterns: Arc<Patterns>,
+        account: Account,
+        idle: Duration,
+        closing: Closing,
+    ) -> Self {
         Download {
             inner,
             scanner: Some(Scanner::new(patterns.clone())),
@@ -142,6 +160,8 @@ impl Download {
             account,
             idle,
             alarm: Box::pin(tokio::time::sleep(idle)),
+            waiting: false,
+            closing,
             trailers: None,
             ended: false,
         }
@@ -168,6 +188,18 @@ impl Download {
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
+    /// The stream breaks off here: what was masked so far is on record, the key's spellings go.
+    fn cut(&mut self, why: &'static str, e: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(s) = self.scanner.take() {
+            self.account.completion.redactions += s.hits;
+        }
+        self.patterns = Patterns::new(&[]);
+        self.account.completion.error = Some(why);
+        self.account.finish();
+        self.ended = true;
+        Poll::Ready(Some(Err(e)))
+    }
+
     /// The body is over: what was held back goes first, then the trailers.
     fn last(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(mut s) = self.scanner.take() {
@@ -185,6 +217,15 @@ impl Download {
     }
 }
 
+impl Drop for Download {
+    fn drop(&mut self) {
+        // A caller who left: what was masked until then still counts.
+        if let Some(s) = self.scanner.take() {
+            self.account.completion.redactions += s.hits;
+        }
+    }
+}
+
 impl Body for Download {
     type Data = Bytes;
     type Error = BoxError;
@@ -197,29 +238,27 @@ impl Body for Download {
         if this.ended {
             return Poll::Ready(None);
         }
+        if this.closing.as_mut().poll(cx).is_ready() {
+            return this.cut("sealed", BodyError::Sealed.into());
+        }
         if this.scanner.is_none() {
             return this.last();
         }
         loop {
             match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Pending => {
+                    if !std::mem::replace(&mut this.waiting, true) {
+                        this.alarm.as_mut().reset(Instant::now() + this.idle);
+                    }
                     if this.alarm.as_mut().poll(cx).is_ready() {
-                        this.account.completion.error = Some("upstream_stalled");
-                        this.account.finish();
-                        this.ended = true;
-                        return Poll::Ready(Some(Err(BodyError::Stalled.into())));
+                        return this.cut("upstream_stalled", BodyError::Stalled.into());
                     }
                     return Poll::Pending;
                 }
                 Poll::Ready(None) => return this.last(),
-                Poll::Ready(Some(Err(e))) => {
-                    this.account.completion.error = Some("upstream_cut");
-                    this.account.finish();
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(e.into())));
-                }
+                Poll::Ready(Some(Err(e))) => return this.cut("upstream_cut", e.into()),
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.alarm.as_mut().reset(Instant::now() + this.idle);
+                    this.waiting = false;
                     match frame.into_data() {
                         Ok(data) => {
                             let Some(scanner) = this.scanner.as_mut() else { return this.last() };
@@ -229,8 +268,8 @@ impl Body for Download {
                             }
                         }
                         Err(frame) => {
-                            if let Ok(mut trailers) = frame.into_trailers() {
-                                let hits = crate::head::scrub(&mut trailers, &this.patterns);
+                            if let Ok(trailers) = frame.into_trailers() {
+                                let (trailers, hits) = crate::head::returned(trailers, &this.patterns);
                                 this.account.redacted(hits);
                                 this.trailers = Some(trailers);
                             }

@@ -28,3 +28,5 @@ pub const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 pub const MAX_RATE_ENTRIES: usize = 65_536;
 /// Parts of the rate table, each behind a lock of its own.
 pub const RATE_SHARDS: usize = 16;
+/// How often a seal looks whether the last call has ended.
+pub const CUT_POLL: Duration = Duration::from_millis(5);

@@ -1,8 +1,8 @@
 //! One call, from head to completion record.
 
-use crate::body::{Account, BoxError, Download, GatewayBody, Upload};
+use crate::body::{Account, BodyError, BoxError, Closing, Download, GatewayBody, Upload};
 use crate::error::{Code, GatewayError};
-use crate::limits::{MAX_KEY_BYTES, MAX_REQUEST_BODY};
+use crate::limits::{CUT_POLL, MAX_KEY_BYTES, MAX_REQUEST_BODY};
 use crate::path::Target;
 use crate::rate::{Limiter, Verdict};
 use crate::redact::Patterns;
@@ -15,8 +15,9 @@ use hyper::body::{Body, Incoming};
 use rustls::RootCertStore;
 use secmem::ExposeSecret;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use vault_logical::{Call, CallerCredential, Connection, Dispatch, Grant, RequestId, ServiceConfig};
 
 /// What the data plane is built from.
@@ -34,6 +35,8 @@ pub struct Gateway {
     mount: String,
     upstreams: Upstreams,
     limiter: Limiter,
+    closing: watch::Sender<u64>,
+    active: Arc<AtomicUsize>,
 }
 
 /// Methods that are never forwarded: a tunnel, and an echo of the head we made.
@@ -46,12 +49,31 @@ impl Gateway {
             mount: settings.mount,
             upstreams: Upstreams::new(settings.system_roots),
             limiter: Limiter::default(),
+            closing: watch::Sender::new(0),
+            active: Arc::default(),
         }
     }
 
-    /// Closes every idle upstream connection: the vault seals.
-    pub fn close_upstreams(&self) {
+    /// Ends every call and closes every upstream connection: the vault seals. Waits for at most
+    /// `bound`; `false` when a call was still there.
+    pub async fn cut(&self, bound: Duration) -> bool {
+        self.closing.send_modify(|n| *n += 1);
+        let gone = async {
+            while self.active.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(CUT_POLL).await;
+            }
+        };
+        let clean = tokio::time::timeout(bound, gone).await.is_ok();
         self.upstreams.close();
+        clean
+    }
+
+    fn closing(&self) -> Closing {
+        let mut signal = self.closing.subscribe();
+        Box::pin(async move {
+            // An error means that the gateway itself is gone: that closes, too.
+            let _ = signal.changed().await;
+        })
     }
 
     /// Serves one call. `prefix` is what precedes `/<service>/…` in the path (empty on the
@@ -132,6 +154,10 @@ impl Gateway {
         if parts.headers.keys().any(strange) {
             return Err(Code::BadRequest.into());
         }
+        let namespace = parts.headers.get("x-vault-namespace").map(http::HeaderValue::as_bytes);
+        if !matches!(namespace, None | Some(b"" | b"root" | b"root/")) {
+            return Err(Code::NoSuchService.into());
+        }
         let raw = parts.uri.path().strip_prefix(prefix).ok_or(Code::BadPath)?;
         let target = path::parse(raw, parts.uri.query())?;
         let service =
@@ -155,7 +181,8 @@ impl Gateway {
     {
         let sent = Arc::new(AtomicU64::new(0));
         let service = grant.service.clone();
-        let mut account = Account::new(grant.guard, sent.clone());
+        let mut closing = self.closing();
+        let mut account = Account::new(grant.guard, sent.clone(), self.active.clone());
         let verdict = match self.limited(&target, &service, &grant.caller_id) {
             Ok(v) => v,
             Err(v) => {
@@ -193,14 +220,19 @@ impl Gateway {
             }
         };
         let request = upstream_request(&parts.method, uri, headers, Upload::new(body, sent));
-        let answer = match send(&client, request, service.timeout).await {
+        let answer = tokio::select! {
+            () = &mut closing => Err(Code::Sealed),
+            answer = send(&client, request, service.timeout) => answer,
+        };
+        let answer = match answer {
             Ok(a) => a,
             Err(code) => {
                 account.refuse(code);
                 return Err(code.into());
             }
         };
-        respond(answer, &patterns, account, &service, verdict)
+        let bodiless = parts.method == Method::HEAD;
+        respond(answer, &patterns, account, &service, Limits { verdict, closing, bodiless })
     }
 
     fn limited(
@@ -259,6 +291,9 @@ async fn send(
 fn failure(e: &(dyn std::error::Error + 'static)) -> Code {
     let mut cause = Some(e);
     while let Some(c) = cause {
+        if let Some(BodyError::TooLarge) = c.downcast_ref() {
+            return Code::BodyTooLarge;
+        }
         match c.downcast_ref::<ConnectError>() {
             Some(ConnectError::Refused) => return Code::UpstreamAddressRefused,
             Some(ConnectError::Timeout) => return Code::UpstreamTimeout,
@@ -270,13 +305,21 @@ fn failure(e: &(dyn std::error::Error + 'static)) -> Code {
     Code::UpstreamUnreachable
 }
 
+/// What an answer is subject to on its way back.
+struct Limits {
+    verdict: Option<Verdict>,
+    closing: Closing,
+    /// An answer to HEAD has no body, whatever its head says.
+    bodiless: bool,
+}
+
 /// The upstream's answer for the caller.
 fn respond(
     answer: Response<Incoming>,
     patterns: &Arc<Patterns>,
     mut account: Account,
     service: &ServiceConfig,
-    verdict: Option<Verdict>,
+    limits: Limits,
 ) -> Result<Response<GatewayBody>, GatewayError> {
     let (parts, body) = answer.into_parts();
     let upstream = parts.status.as_u16();
@@ -297,12 +340,14 @@ fn respond(
     }
     let (mut headers, hits) = head::returned(parts.headers, patterns);
     account.redacted(hits);
-    if let Some(v) = verdict {
+    if let Some(v) = limits.verdict {
         rate_headers(&mut headers, v);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    let mut download = Download::new(body, patterns.clone(), account, service.timeout);
-    if download.is_empty() {
+    let bodiless =
+        limits.bodiless || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut download = Download::new(body, patterns.clone(), account, service.timeout, limits.closing);
+    if bodiless || download.is_empty() {
         download.complete_empty();
     }
     let mut response = Response::new(download.boxed_unsync());

@@ -40,7 +40,7 @@ pub use entry::{
 };
 pub use error::AuditError;
 pub use identity::IdentityHashes;
-pub use proof::{Audited, Opened, Recorded, Unaudited};
+pub use proof::{Audited, Exempt, Opened, Recorded, Unaudited};
 pub use sealed::{SealedAttempt, SealedRing};
 pub use status::{DeviceStatus, Head};
 pub use verify::verify;

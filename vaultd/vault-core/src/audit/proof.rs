@@ -14,12 +14,29 @@ pub struct Audited {
     pub(super) id: RequestId,
     /// Counted, not recorded line by line.
     pub(super) summed: bool,
+    /// No device took the record, and the request may go on all the same.
+    pub(super) unrecorded: bool,
+}
+
+/// The closed list of requests that are served although no device accepts their record: an
+/// operator must be able to seal, and to repair the audit from the machine itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exempt {
+    Seal,
+    /// Over the operator's unix socket.
+    OperatorSocket,
 }
 
 impl Audited {
     /// The request this proof is for.
     pub fn id(&self) -> RequestId {
         self.id
+    }
+
+    /// Goes on without a record, for one of the listed reasons; it is logged.
+    pub fn exempt(id: RequestId, why: Exempt) -> Self {
+        tracing::error!(request_id = %id, ?why, "served although no audit device accepts its record");
+        Audited { id, summed: false, unrecorded: true }
     }
 }
 

@@ -17,6 +17,7 @@ pub struct CachedCredential {
     pub version: u64,
     /// Differs for every fill: part of the upstream pool's key.
     pub epoch: u64,
+    until: Timestamp,
     mount: Uuid,
 }
 
@@ -89,8 +90,9 @@ impl InvokeCache {
         epoch
     }
 
-    pub fn credential(&self, binding: &Binding) -> Option<CachedCredential> {
-        self.entries.read().credentials.get(binding).cloned()
+    /// A key that was read lately.
+    pub fn credential(&self, binding: &Binding, now: Timestamp) -> Option<CachedCredential> {
+        self.entries.read().credentials.get(binding).filter(|c| now < c.until).cloned()
     }
 
     pub fn keep_credential(
@@ -99,10 +101,15 @@ impl InvokeCache {
         mount: Uuid,
         key: Key,
         version: u64,
+        until: Timestamp,
         generation: u64,
     ) -> CachedCredential {
-        let made = CachedCredential { key, version, epoch: self.next_epoch(), mount };
         let mut e = self.entries.write();
+        // The same version read again is the same credential: its connections may be kept.
+        let same =
+            e.credentials.get(binding).filter(|c| c.version == version && version > 0 && c.mount == mount);
+        let epoch = same.map_or_else(|| self.next_epoch(), |c| c.epoch);
+        let made = CachedCredential { key, version, epoch, until, mount };
         if e.generations.get(&mount) == Some(&generation) {
             bound(&mut e.credentials);
             e.credentials.insert(binding.clone(), made.clone());

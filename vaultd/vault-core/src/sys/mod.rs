@@ -112,6 +112,8 @@ pub enum After {
     AuditDisable(String),
     /// Once the answer is recorded.
     Seal,
+    /// The new shares are in force only once the answer that shows them is recorded.
+    Rekey(Box<storage::RekeyProposal>),
 }
 
 /// A handler's answer before it is recorded.
@@ -119,6 +121,8 @@ pub enum After {
 pub struct Done {
     pub response: Response,
     pub auth: Option<IssuedAuth>,
+    /// `auth` is of a token made by this request (not of one that was renewed).
+    pub created: bool,
     pub flatten: bool,
     /// Not enveloped.
     pub bare: Option<Value>,

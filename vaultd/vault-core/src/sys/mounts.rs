@@ -267,18 +267,20 @@ async fn tune(
         }
         Verb::Write => {
             let data = call.data();
-            let mut record = mounted.record.clone();
-            apply_config(&mut record.config, data, core.mounts.ttl().max)?;
-            if let Some(d) = field::string(data, "description")? {
-                record.description = d;
-            }
-            if let Some(o) = field::string_map(data, "options")?
-                && !o.is_empty()
-            {
-                record.options.extend(o);
-                mounted.engine.check_options(&record.options)?;
-            }
-            core.mounts.update(txn, &record).await?;
+            let max = core.mounts.ttl().max;
+            core.mounts
+                .update(txn, &mounted, |record| {
+                    apply_config(&mut record.config, data, max)?;
+                    if let Some(d) = field::string(data, "description")? {
+                        record.description = d;
+                    }
+                    if let Some(o) = field::string_map(data, "options")?.filter(|o| !o.is_empty()) {
+                        record.options.extend(o);
+                        mounted.engine.check_options(&record.options)?;
+                    }
+                    Ok(())
+                })
+                .await?;
             Ok(Done { after: After::RefreshMounts, ..Done::default() })
         }
         _ => Err(Error::unsupported_operation()),

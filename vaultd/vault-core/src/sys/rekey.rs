@@ -2,7 +2,7 @@
 //! on the network could cancel: CVE-2026-5807), the old quorum, and on request proof that the
 //! new shares arrived before they replace the old ones.
 
-use super::{Call, Done, unbuilt};
+use super::{After, Call, Done, unbuilt};
 use crate::ceremony::share_counts;
 use crate::exchange::Verb;
 use crate::limits::CEREMONY_TTL;
@@ -39,6 +39,7 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, rest: &[&str]) -> Result<D
     if slot.as_ref().is_some_and(|r| r.touched.elapsed() > CEREMONY_TTL) {
         *slot = None;
     }
+    let mut after = After::Nothing;
     let bare = match (call.incoming.verb, rest) {
         (Verb::Read, ["init"]) => status(core, slot.as_ref()),
         (Verb::Write, ["init"]) => {
@@ -49,9 +50,9 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, rest: &[&str]) -> Result<D
             *slot = None;
             return Ok(Done::default());
         }
-        (Verb::Write, ["update"]) => update(core, call, &mut slot).await?,
+        (Verb::Write, ["update"]) => update(core, call, &mut slot, &mut after)?,
         (Verb::Read, ["verify"]) => verify_status(slot.as_ref())?,
-        (Verb::Write, ["verify"]) => verify(core, call, &mut slot).await?,
+        (Verb::Write, ["verify"]) => verify(core, call, &mut slot, &mut after)?,
         (Verb::Delete, ["verify"]) => {
             let rekey = slot.as_mut().ok_or_else(not_running)?;
             // The shares already handed out are void; the old quorum must be given again.
@@ -63,7 +64,7 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, rest: &[&str]) -> Result<D
         (_, ["init" | "update" | "verify"]) => return Err(Error::unsupported_operation()),
         _ => return Err(Error::unsupported_path()),
     };
-    Ok(Done { bare: Some(bare), close: true, ..Done::default() })
+    Ok(Done { bare: Some(bare), close: true, after, ..Done::default() })
 }
 
 fn not_running() -> Error {
@@ -117,7 +118,7 @@ fn check_nonce(call: &Call<'_>, want: Uuid) -> Result<()> {
     Err(Error::invalid(format!("incorrect nonce supplied; nonce for this rekey operation is {want}")))
 }
 
-async fn update(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>) -> Result<Value> {
+fn update(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>, after: &mut After) -> Result<Value> {
     let required = usize::from(core.seal_status().threshold);
     let rekey = slot.as_mut().ok_or_else(not_running)?;
     check_nonce(call, rekey.nonce)?;
@@ -129,11 +130,11 @@ async fn update(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>) -> R
         return Err(Error::invalid("invalid key: not a share of this vault"));
     }
     rekey.touched = Instant::now();
-    rekey.old.add(share);
+    rekey.old.add(&core.arena, &share)?;
     if rekey.old.len() < required {
         return Ok(status(core, Some(rekey)));
     }
-    let old = rekey.old.take();
+    let old = rekey.old.take()?;
     if !core.store.check_shares(&old) {
         return Err(Error::invalid("the shares do not open this vault; give every share again"));
     }
@@ -144,9 +145,8 @@ async fn update(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>) -> R
         answer.insert("verification_nonce".into(), nonce.to_string().into());
         rekey.proposal = Some(Pending { nonce, proposal, seen: Progress::default() });
     } else {
-        core.store.commit_rekey(proposal).await.map_err(crate::fault::storage)?;
+        *after = After::Rekey(Box::new(proposal));
         *slot = None;
-        tracing::info!("rekey complete");
     }
     Ok(Value::Object(answer))
 }
@@ -174,7 +174,7 @@ fn verify_status(rekey: Option<&Rekey>) -> Result<Value> {
     }))
 }
 
-async fn verify(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>) -> Result<Value> {
+fn verify(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>, after: &mut After) -> Result<Value> {
     let rekey = slot.as_mut().ok_or_else(not_running)?;
     let threshold = usize::from(rekey.threshold);
     let pending =
@@ -190,14 +190,13 @@ async fn verify(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>) -> R
         return Err(Error::invalid("invalid key: not one of the new shares"));
     }
     rekey.touched = Instant::now();
-    pending.seen.add(share);
+    pending.seen.add(&core.arena, &share)?;
     let nonce = pending.nonce.to_string();
     if pending.seen.len() < threshold {
         return verify_status(slot.as_ref());
     }
     if let Some(Rekey { proposal: Some(p), .. }) = slot.take() {
-        core.store.commit_rekey(p.proposal).await.map_err(crate::fault::storage)?;
-        tracing::info!("rekey verified and complete");
+        *after = After::Rekey(Box::new(p.proposal));
     }
     Ok(json!({ "nonce": nonce, "complete": true }))
 }

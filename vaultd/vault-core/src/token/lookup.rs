@@ -66,6 +66,9 @@ impl TokenStore {
             self.0.cache.forget(entry.hash);
             return Ok(false);
         }
+        if !self.issuer_lives(entry) {
+            return Ok(false);
+        }
         let mut next = entry.parent;
         let mut chain = Vec::with_capacity(entry.depth);
         while let Some(hash) = next {
@@ -73,7 +76,7 @@ impl TokenStore {
                 return Ok(false);
             }
             next = match self.cached(hash).await? {
-                Some(Cached::Token(parent)) if !parent.expired(now) => {
+                Some(Cached::Token(parent)) if !parent.expired(now) && self.issuer_lives(&parent) => {
                     chain.push((parent.hash, parent.rev));
                     parent.parent
                 }

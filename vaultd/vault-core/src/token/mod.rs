@@ -56,7 +56,11 @@ struct Inner {
     /// Held by the sweep that is running.
     sweeping: tokio::sync::Mutex<sweep::Position>,
     cubbyhole: OnceLock<Space>,
+    issuers: OnceLock<Box<Issuers>>,
 }
+
+/// Whether the auth mount that issued a token (its path, its time of creation) still stands.
+pub type Issuers = dyn Fn(&str, vault_logical::Timestamp) -> bool + Send + Sync;
 
 impl TokenStore {
     /// `token_key` hashes ids and accessors; `defaults` are the system's TTLs.
@@ -71,7 +75,19 @@ impl TokenStore {
             uses: (0..TOKEN_USE_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             sweeping: tokio::sync::Mutex::default(),
             cubbyhole: OnceLock::new(),
+            issuers: OnceLock::new(),
         }))
+    }
+
+    /// Tokens, and all tokens made by them, live no longer than the auth mount that issued them.
+    /// Set once, before the first lookup.
+    pub fn set_issuers(&self, issuers: Box<Issuers>) {
+        let _ = self.0.issuers.set(issuers);
+    }
+
+    fn issuer_lives(&self, entry: &TokenEntry) -> bool {
+        let login = entry.path.starts_with("auth/") && !entry.path.starts_with("auth/token/");
+        !login || self.0.issuers.get().is_none_or(|lives| lives(&entry.path, entry.created))
     }
 
     /// Where cubbyholes are kept: each token's below `<its cubbyhole name>/`, removed with it.

@@ -1,0 +1,366 @@
+//! What root can read of the daemon's memory (assurance M1 to M5): no share, no unseal key, no
+//! token, no secret and no expanded AES key, while it is unsealed and idle and after it is sealed.
+//!
+//! The scan reads `/proc/PID/mem` of the stopped daemon. Key memory (`memfd_secret`) cannot be read
+//! that way by anyone; that is what it is for.
+
+use crate::support::{Home, PATIENCE, Vaultd};
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::sys::signal::Signal;
+use rustls_pki_types::ServerName;
+use secmem::scan::{Report, Scanner};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest time until nothing of closed connections is left. They close at once; this is for a
+/// machine that is busy.
+const SOON: Duration = Duration::from_secs(5);
+/// Longest time until idle connections are closed by the daemon and nothing of them is left: its
+/// idle deadline of 10 s, and the grace to close.
+const IDLE: Duration = Duration::from_secs(20);
+const WRITES: usize = 200;
+const CONNECTIONS: usize = 8;
+
+/// Nothing to test without the right to read another process's memory. In CI that is a failure.
+fn can_read_memory() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    assert!(std::env::var("CI").is_err(), "memory scans need root, and nothing may be skipped in CI");
+    eprintln!("SKIPPED: memory scans need root");
+    false
+}
+
+/// Scans the daemon while it stands still.
+fn scan(v: &Vaultd, scanner: &Scanner) -> Report {
+    v.signal(Signal::SIGSTOP);
+    let until = Instant::now() + PATIENCE;
+    while !stopped(v.pid) {
+        assert!(Instant::now() < until, "the daemon does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let report = scanner.scan(v.pid);
+    v.signal(Signal::SIGCONT);
+    report.unwrap()
+}
+
+fn stopped(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|task| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('T')
+    })
+}
+
+/// What must not be found.
+struct Search {
+    scanner: Scanner,
+    /// AES keys of the TLS library's random generators, one set a worker thread: they are there before the vault has
+    /// a key, and no key of the vault's comes from them.
+    generators: Vec<u64>,
+}
+
+impl Search {
+    /// Of a daemon that has no keys yet.
+    async fn new(v: &Vaultd) -> Search {
+        let mut scanner = Scanner::new();
+        scanner.find_aes_schedules();
+        // Enough for every worker thread to have had one.
+        for _ in 0..4 * CONNECTIONS {
+            v.get("sys/health", "").await;
+        }
+        let until = Instant::now() + SOON;
+        let mut generators = scan(v, &scanner).schedules;
+        // Fewer once the last connection is gone.
+        while Instant::now() < until {
+            let again = scan(v, &scanner).schedules;
+            if again == generators {
+                break;
+            }
+            generators = again;
+        }
+        Search { scanner, generators }
+    }
+
+    fn add(&mut self, label: &str, secret: &[u8]) {
+        self.scanner.add(label, secret);
+    }
+
+    fn scan(&self, v: &Vaultd) -> Report {
+        let mut report = scan(v, &self.scanner);
+        report.schedules.retain(|at| !self.generators.contains(at));
+        report
+    }
+}
+
+/// Fails with the places where something was found, if anything still is after `bound`.
+async fn nothing_left(v: &Vaultd, search: &Search, bound: Duration, when: &str) {
+    let until = Instant::now() + bound;
+    loop {
+        let report = search.scan(v);
+        assert!(report.readable > 1 << 20, "{when}: the scan read next to nothing");
+        if report.hits.is_empty() && report.schedules.is_empty() {
+            return;
+        }
+        if Instant::now() >= until {
+            let mut text =
+                format!("{when}: {} AES schedules at {:x?}\n", report.schedules.len(), report.schedules);
+            for hit in &report.hits {
+                text += &format!(
+                    "{} as {:?} at {:#x} in {}\n",
+                    hit.label, hit.encoding, hit.address, hit.mapping
+                );
+            }
+            panic!("{text}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Multiplication in GF(256) with the polynomial of AES.
+fn multiply(a: u8, b: u8) -> u8 {
+    (0..8)
+        .fold((0, a), |(sum, power), bit| {
+            let sum = if b >> bit & 1 == 1 { sum ^ power } else { sum };
+            (sum, power << 1 ^ if power & 0x80 != 0 { 0x1b } else { 0 })
+        })
+        .0
+}
+
+fn invert(a: u8) -> u8 {
+    (1..=255).find(|&b| multiply(a, b) == 1).unwrap()
+}
+
+/// The secret behind shares in Vault's layout: one byte of each polynomial, then the place.
+fn combine(shares: &[Vec<u8>]) -> Vec<u8> {
+    let place = |share: &[u8]| *share.last().unwrap();
+    (0..shares[0].len() - 1)
+        .map(|i| {
+            shares.iter().fold(0, |sum, mine| {
+                let others = shares.iter().filter(|s| place(s) != place(mine));
+                let weight =
+                    others.fold(1, |w, s| multiply(w, multiply(place(s), invert(place(s) ^ place(mine)))));
+                sum ^ multiply(mine[i], weight)
+            })
+        })
+        .collect()
+}
+
+/// Random text of `n` characters, which JSON writes as it is.
+fn random_text(n: usize) -> String {
+    let mut bytes = vec![0; n];
+    secmem::random::fill(&mut bytes).unwrap();
+    let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&bytes).replace(['+', '/'], "x");
+    text[..n].to_string()
+}
+
+enum Sender {
+    One(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
+    Two(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
+}
+
+/// One connection for many requests, HTTP/1.1 or HTTP/2.
+struct Session {
+    sender: Sender,
+    host: String,
+    token: String,
+}
+
+impl Session {
+    async fn open(v: &Vaultd, token: &str, http2: bool) -> Session {
+        let host = v.api.strip_prefix("https://").unwrap().to_string();
+        let tcp = tokio::net::TcpStream::connect(&host).await.unwrap();
+        let mut tls = (*v.tls).clone();
+        tls.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+        let stream = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
+        let io = TokioIo::new(stream);
+        let sender = if http2 {
+            let (sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            Sender::Two(sender)
+        } else {
+            let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            Sender::One(sender)
+        };
+        Session { sender, host, token: token.into() }
+    }
+
+    async fn call(&mut self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let target = match &self.sender {
+            Sender::One(_) => format!("/v1/{path}"),
+            Sender::Two(_) => format!("https://{}/v1/{path}", self.host),
+        };
+        let mut request =
+            http::Request::builder().method(method).uri(target).header("x-vault-token", &self.token);
+        if matches!(self.sender, Sender::One(_)) {
+            request = request.header("host", &self.host);
+        }
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let request = request.body(Full::new(body)).unwrap();
+        let answer = match &mut self.sender {
+            Sender::One(s) => {
+                s.ready().await.expect("the daemon closed the connection");
+                s.send_request(request).await
+            }
+            Sender::Two(s) => s.send_request(request).await,
+        };
+        let answer = answer.unwrap_or_else(|e| panic!("{method} {path}: {e:?}"));
+        let status = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+}
+
+/// Everything that must not be found, and what the scenario needs of it.
+struct Secrets {
+    search: Search,
+    value: String,
+    large: String,
+    root: String,
+}
+
+/// A vault of 5/3, unsealed; shares and unseal key are already looked for.
+async fn unsealed(v: &Vaultd) -> Secrets {
+    let mut search = Search::new(v).await;
+    let (keys, root) = v.init(5, 3).await;
+    let shares: Vec<Vec<u8>> = keys.iter().map(|k| hex::decode(k).unwrap()).collect();
+    let unseal_key = combine(&shares[..3]);
+    assert_eq!(unseal_key, combine(&shares[2..]), "any three shares give the same key");
+    for (n, share) in shares.iter().enumerate() {
+        search.add(&format!("share {n}"), share);
+        // A copy without the place, or a part of one, is as good.
+        search.add(&format!("share {n}, first half"), &share[..16]);
+        search.add(&format!("share {n}, second half"), &share[16..32]);
+    }
+    search.add("unseal key", &unseal_key);
+    search.add("unseal key, half", &unseal_key[..16]);
+    search.add("root token", root["hvs.".len()..].as_bytes());
+    nothing_left(v, &search, SOON, "initialised").await;
+    v.post("sys/unseal", "", json!({"key": keys[0]})).await.ok();
+    nothing_left(v, &search, SOON, "one share given").await;
+    v.unseal(&keys[1..3]).await;
+    nothing_left(v, &search, SOON, "unsealed").await;
+    let (value, large) = (random_text(40), random_text(48));
+    search.add("secret", value.as_bytes());
+    search.add("large secret", large.as_bytes());
+    Secrets { search, value, large, root }
+}
+
+/// Writes and reads over several connections at once; tokens are made, used, refused and revoked.
+async fn use_it(v: &Arc<Vaultd>, s: &mut Secrets) {
+    v.post("sys/mounts/secret", &s.root, json!({"type": "kv", "options": {"version": "2"}})).await.ok();
+    v.post("sys/mounts/plain", &s.root, json!({"type": "kv"})).await.ok();
+    let mut workers = Vec::new();
+    for n in 0..CONNECTIONS {
+        let (v, value, large, root) = (v.clone(), s.value.clone(), s.large.clone(), s.root.clone());
+        workers.push(tokio::spawn(async move { one_connection(&v, n, &value, &large, &root).await }));
+    }
+    for worker in workers {
+        for (n, token) in worker.await.unwrap().into_iter().enumerate() {
+            s.search.add(&format!("token {n}"), token["hvs.".len()..].as_bytes());
+        }
+    }
+}
+
+async fn one_connection(v: &Vaultd, n: usize, value: &str, large: &str, root: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut session = Session::open(v, root, n % 2 == 1).await;
+    let large = json!({"list": [format!("{large}{}", ".".repeat(20_000)), {large: format!("{}{large}", "-".repeat(50_000))}]});
+    for i in 0..WRITES / CONNECTIONS {
+        let path = format!("secret/data/app/{n}");
+        assert_eq!(session.call("POST", &path, json!({"data": {"password": value}})).await.0, 200);
+        let (status, read) = session.call("GET", &path, Value::Null).await;
+        assert_eq!((status, read["data"]["data"]["password"].as_str()), (200, Some(value)));
+        if i % 8 == 0 {
+            assert_eq!(session.call("POST", &format!("plain/{n}"), large.clone()).await.0, 204);
+            assert_eq!(session.call("GET", &format!("plain/{n}"), Value::Null).await.1["data"], large);
+            // Refusals must not keep what they refuse.
+            assert_eq!(session.call("POST", "secret/data/x", json!({"data": value})).await.0, 400);
+            assert_eq!(session.call("GET", &format!("secret/data/{value}"), Value::Null).await.0, 404);
+            let (_, made) = session.call("POST", "auth/token/create", json!({"policies": ["default"]})).await;
+            let token = made["auth"]["client_token"].as_str().unwrap().to_string();
+            v.get("auth/token/lookup-self", &token).await.ok();
+            v.get("secret/data/app", &token).await.expect(403);
+            session = Session::open(v, root, n % 2 == 1).await;
+            assert_eq!(session.call("POST", "auth/token/lookup", json!({"token": token})).await.0, 200);
+            if i % 16 == 0 {
+                assert_eq!(session.call("POST", "auth/token/revoke", json!({"token": token})).await.0, 204);
+            }
+            tokens.push(token);
+        }
+    }
+    tokens
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_can_be_read_from_an_idle_or_a_sealed_daemon() {
+    if !can_read_memory() {
+        return;
+    }
+    for backend in ["sled", "redb"] {
+        let mut home = Home::audited(backend);
+        let known = random_text(32);
+        home.extra += &format!("cluster_name = \"{known}\"\n");
+        let v = Arc::new(home.start());
+        let mut s = unsealed(&v).await;
+        use_it(&v, &mut s).await;
+        nothing_left(&v, &s.search, SOON, "idle, connections closed").await;
+        let mut idle = Vec::new();
+        for n in 0..CONNECTIONS {
+            let mut session = Session::open(&v, &s.root, n % 2 == 1).await;
+            session.call("POST", "secret/data/app/idle", json!({"data": {"password": s.value}})).await;
+            session.call("GET", "secret/data/app/idle", Value::Null).await;
+            idle.push(session);
+        }
+        nothing_left(&v, &s.search, IDLE, "idle connections").await;
+        v.call("PUT", "sys/seal", &s.root, None).await.ok();
+        nothing_left(&v, &s.search, SOON, "sealed").await;
+        // The scanner does find what is there.
+        let mut control = Scanner::new();
+        control.add("cluster name", known.as_bytes());
+        assert!(scan(&v, &control).count("cluster name") > 0, "the scan sees nothing at all");
+        drop(idle);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealing_under_load_leaves_nothing_behind() {
+    if !can_read_memory() {
+        return;
+    }
+    let home = Home::audited("sled");
+    let v = Arc::new(home.start());
+    let s = unsealed(&v).await;
+    v.post("sys/mounts/secret", &s.root, json!({"type": "kv", "options": {"version": "2"}})).await.ok();
+    let mut workers = Vec::new();
+    for n in 0..CONNECTIONS {
+        let (v, value, root) = (v.clone(), s.value.clone(), s.root.clone());
+        workers.push(tokio::spawn(async move {
+            let mut session = Session::open(&v, &root, false).await;
+            let Sender::One(sender) = &mut session.sender else { return };
+            loop {
+                let body = json!({"data": {"password": value}}).to_string();
+                let request = http::Request::post(format!("/v1/secret/data/app/{n}"))
+                    .header("host", "localhost")
+                    .header("x-vault-token", &root)
+                    .body(Full::new(Bytes::from(body)));
+                let Ok(answer) = sender.send_request(request.unwrap()).await else { return };
+                if answer.into_body().collect().await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    v.call("PUT", "sys/seal", &s.root, None).await.ok();
+    for worker in workers {
+        tokio::time::timeout(PATIENCE, worker).await.expect("sealing closes every connection").unwrap();
+    }
+    nothing_left(&v, &s.search, SOON, "sealed under load").await;
+}
