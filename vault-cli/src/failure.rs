@@ -74,11 +74,21 @@ impl fmt::Display for Failure {
 
 fn advice(error: &Error) -> Option<String> {
     let text = match error.kind() {
+        Kind::InvalidRequest if error.messages().iter().any(|m| m.contains("not yet initialized")) => {
+            "Initialise the vault first: vault-cli operator init".to_owned()
+        }
         Kind::Sealed => "The vault is sealed. Unseal it with: vault-cli operator unseal".to_owned(),
         Kind::Connect => connect_advice(&error.to_string()),
-        Kind::PermissionDenied => "Is the token still valid? See: vault-cli token lookup\n\
-             What may it do there? See: vault-cli token capabilities <path>"
-            .to_owned(),
+        Kind::PermissionDenied => {
+            let path = match error {
+                Error::Server { path, .. } => path,
+                _ => "<path>",
+            };
+            format!(
+                "Is the token still valid? See: vault-cli token lookup\n\
+                 What may it do there? See: vault-cli token capabilities {path}"
+            )
+        }
         Kind::PreconditionFailed => {
             "Somebody wrote it in the meantime, or it exists already. Read it, then write with -cas=<its version>."
                 .to_owned()

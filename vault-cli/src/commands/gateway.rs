@@ -133,6 +133,11 @@ impl Mount {
 
     /// Says what to do about a gateway that is not mounted.
     fn explain(&self, error: Error) -> Failure {
+        let absent = error.messages().iter().any(|m| m.contains("no handler for route"));
+        if error.kind() == Kind::NotFound && !absent {
+            let advice = "A service's name has letters, digits, '-', '_' and '.', and no '/'.";
+            return Failure::from(error).advise(advice);
+        }
         if error.kind() != Kind::NotFound {
             return error.into();
         }

@@ -5,7 +5,7 @@ use crate::failure::{Failure, OK, Outcome};
 use crate::{token_file, values};
 use serde_json::{Value, json};
 use vault_api::{Auth, Envelope, ExposeSecret, SecretString};
-use vault_client::{Call, Client, SecretMap};
+use vault_client::{Call, Client, Kind, SecretMap};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -78,7 +78,11 @@ impl Args {
         };
         let token = cx.io.secret(given, "Token (will be hidden): ")?;
         client.set_token(token.clone())?;
-        let found = client.tokens().lookup_self().await?;
+        let found = client.tokens().lookup_self().await.map_err(|e| match e.kind() {
+            Kind::PermissionDenied => Failure::from(e)
+                .advise("The server does not know this token: it is mistyped, expired or revoked."),
+            _ => e.into(),
+        })?;
         Ok(Envelope {
             request_id: String::new(),
             lease_id: String::new(),

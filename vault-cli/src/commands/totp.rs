@@ -197,9 +197,10 @@ fn show(cx: &mut Context<'_>, new: &NewKey) -> Result<(), Failure> {
 impl Mount {
     /// Says what to do about an engine that is not mounted, or a key that is not there.
     fn explain(&self, error: Error) -> Failure {
-        let unknown = error.messages().iter().any(|m| m.contains("unknown key"));
+        let says = |text: &str| error.messages().iter().any(|m| m.contains(text));
+        let unknown = says("unknown key");
         match error.kind() {
-            Kind::NotFound => {
+            Kind::NotFound if says("no handler for route") => {
                 let path = match self.path.trim_matches('/') {
                     "totp" => String::new(),
                     other => format!("-path={other} "),
@@ -207,6 +208,8 @@ impl Mount {
                 let advice = format!("Mount the engine with: vault-cli secrets enable {path}totp");
                 Failure::from(error).advise(advice)
             }
+            Kind::NotFound => Failure::from(error)
+                .advise("A key's name has letters, digits, '-', '_', '.' and '@', and no '/'."),
             Kind::InvalidRequest if unknown => self.unknown(error.into()),
             _ => error.into(),
         }

@@ -20,6 +20,7 @@ fn server() -> Server {
             r#"{"errors":["permission denied: needs read on the credential's path"]}"#,
         ),
         ("PUT edge/services/a", 404, r#"{"errors":["no handler for route \"edge/services/a\""]}"#),
+        ("PUT gateway/services/a/b", 404, r#"{"errors":["unsupported path"]}"#),
         ("DELETE gateway/services/a", 204, ""),
     ])
 }
@@ -99,6 +100,7 @@ fn errors_say_what_to_do_next() {
         (&["gateway", "write", "bad", "-"], 2, "missing required field"),
         (&["gateway", "write", "stolen", "-"], 2, "read on the credential"),
         (&["gateway", "write", "a", "-", "-mount=edge"], 2, "vault-cli gateway enable -mount=edge"),
+        (&["gateway", "write", "a/b", "-"], 2, "no '/'"),
         (&["gateway", "write", "a", "/nonexistent"], 1, "/nonexistent"),
         (&["gateway", "write", "a"], 1, "FILE"),
     ] {

@@ -22,6 +22,10 @@ fn server() -> Server {
                 ok(&V2.replace("secret/", "team/app/"))
             }
             c if c.starts_with("GET sys/internal/ui/mounts/secret") => ok(V2),
+            // What a server answers that has no such path.
+            "GET sys/internal/ui/mounts/blind/x" => {
+                Some((404, r#"{"errors":["no handler for route"]}"#.into()))
+            }
             c if c.starts_with("GET sys/internal") => {
                 Some((403, r#"{"errors":["preflight capability check returned 403"]}"#.into()))
             }
@@ -234,4 +238,9 @@ fn lists_and_mounts_without_versions() {
         "v",
         "a mount that the server says nothing about"
     );
+    for line in [&["kv", "get", "closed/x"][..], &["kv", "put", "-mount=closed", "x", "k=v"]] {
+        let (code, out, err) = world.run(line);
+        assert!(code == 2 && out.is_empty() && err.contains("closed/x: nothing is mounted there"), "{err}");
+        assert!(server.last().0.starts_with("GET sys/internal"), "nothing is guessed");
+    }
 }

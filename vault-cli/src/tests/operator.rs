@@ -52,6 +52,18 @@ fn unseal_asks_without_echo_or_reads_input() {
 }
 
 #[test]
+fn a_failed_unseal_says_what_to_do() {
+    for (answer, says) in [
+        (r#"{"errors":["server is not yet initialized"]}"#, "vault-cli operator init"),
+        (r#"{"errors":["audit device file/: No such file or directory (os error 2)"]}"#, "shares were right"),
+    ] {
+        let server = Server::start(move |_| Some((400, answer.to_owned())));
+        let (code, _, err) = server.world().types("share").run(&["operator", "unseal"]);
+        assert!(code == 2 && err.contains(says), "{err}");
+    }
+}
+
+#[test]
 fn seal_rotate_and_key_status() {
     let server = Server::table(&[
         ("PUT sys/seal", 204, ""),

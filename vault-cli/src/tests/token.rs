@@ -61,6 +61,7 @@ fn a_refused_login_keeps_nothing() {
     let (code, _, err) = world.run(&["login"]);
     assert_eq!(code, 2);
     assert!(kept(&world).is_none() && !err.contains("hvs.bad"));
+    assert!(err.contains("does not know this token"), "{err}");
 }
 
 #[test]

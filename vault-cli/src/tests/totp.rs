@@ -22,6 +22,7 @@ fn server() -> Server {
         ("PUT totp/code/wrong", 200, r#"{"data":{"valid":false}}"#),
         ("PUT totp/code/used", 400, r#"{"errors":["code already used; wait until the next time period"]}"#),
         ("GET totp/code/none", 400, r#"{"errors":["unknown key: none"]}"#),
+        ("GET totp/code/a/b", 404, r#"{"errors":["unsupported path"]}"#),
         ("GET mfa/app/code/in", 404, r#"{"errors":["no handler for route \"mfa/app/code/in\""]}"#),
     ])
 }
@@ -129,6 +130,7 @@ fn errors_say_what_to_do_next() {
         (&["totp", "read", "none"], 2, "vault-cli totp list\n"),
         (&["totp", "read", "none", "-mount=mfa"], 2, "vault-cli totp list -mount=mfa\n"),
         (&["totp", "code", "in", "-mount=mfa/app"], 2, "vault-cli secrets enable -path=mfa/app totp\n"),
+        (&["totp", "code", "a/b"], 2, "no '/'"),
         (&["totp", "list", "-mount=empty"], 2, "No value found at empty/keys"),
         (&["totp", "create", "in", "-generate"], 1, "--issuer"),
         (&["totp", "create", "in", "x", "-generate", "-issuer=a", "-account=b"], 1, "cannot be used with"),

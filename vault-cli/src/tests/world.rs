@@ -83,7 +83,7 @@ fn errors_say_what_to_do_next() {
     let mut world = server.world();
     for (line, says) in [
         (&["read", "sealed"][..], "operator unseal"),
-        (&["read", "denied"], "token capabilities"),
+        (&["read", "denied"], "token capabilities denied\n"),
         (&["write", "kv", "a=b"], "does not offer"),
         (&["read", "absent"], "No value found at absent"),
         (&["read", "a/../b"], "relative"),

@@ -15,8 +15,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Asks the server about the mount. A server that does not say (an old one, or no permission)
-    /// is taken at its word: the first part of the path is a mount without versions.
+    /// Asks the server about the mount. For a server that is too old to say, the first part of the
+    /// path is a mount without versions.
     ///
     /// # Errors
     /// When the server cannot be asked, or there is no key.
@@ -30,7 +30,14 @@ impl Target {
         let answer: Result<Option<Envelope<SecretMap>>, _> = Call::read(client, &asked).send().await;
         let data = match answer {
             Ok(answer) => answer.and_then(|a| a.data),
-            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::Unsupported) => {
+            // Answered for every mount in which the token may do anything at all.
+            Err(e) if e.kind() == Kind::PermissionDenied => {
+                let message = format!("{full}: nothing is mounted there, or the token may do nothing there");
+                let advice = "What is mounted? See: vault-cli secrets list\n\
+                     What may the token do there? See: vault-cli token capabilities <path>";
+                return Err(Failure { message, ..Failure::from(e) }.advise(advice));
+            }
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Unsupported) => {
                 cx.remark("WARNING! The server does not tell what is mounted there: taken as a mount without versions.")?;
                 None
             }
