@@ -68,6 +68,8 @@ pub(super) fn private_folder(dir: &Path) -> Result<PathBuf, DevError> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     let dir = dir.canonicalize().map_err(failed)?;
     write(&dir.join(DEV_MARK), b"made by `vaultd dev`; its keys lie beside it\n")?;
+    // Most often it lies in somebody's source tree: its keys are not to be committed by accident.
+    write(&dir.join(".gitignore"), b"*\n")?;
     let audit = dir.join("audit");
     DirBuilder::new()
         .recursive(true)

@@ -6,6 +6,7 @@
 
 mod demo;
 mod folder;
+mod notice;
 
 use crate::config::{Config, Timeouts};
 use crate::listener::{Bind, BoundSockets, Caps, Listener, Registry, Server};
@@ -14,6 +15,7 @@ use crate::server::{Daemon, GATEWAY_MOUNT};
 use crate::tls::ServerTls;
 use demo::Echo;
 use folder::{Kept, certificates, config_text, private_folder, tls_files, write};
+use notice::{Notice, reach_cli};
 use secmem::{Arena, ExposeSecret, SecretString, Zeroizing};
 use serde_json::{Value, json};
 use std::error::Error as StdError;
@@ -55,6 +57,8 @@ pub struct Dev {
     unseal_key: Kept,
     root_token: Kept,
     app_token: Kept,
+    /// Commands for the notice.
+    reach_cli: Vec<String>,
 }
 
 impl Dev {
@@ -76,6 +80,10 @@ impl Dev {
             unseal_key: Kept::open(dir.join("unseal-key"))?,
             root_token: Kept::open(dir.join("root-token"))?,
             app_token: Kept::open(dir.join("app-token"))?,
+            reach_cli: reach_cli(
+                std::env::current_exe().ok().as_deref(),
+                std::env::var_os("PATH").as_deref(),
+            ),
             dir,
         };
         Ok((dev, config))
@@ -143,27 +151,13 @@ impl Dev {
     }
 
     fn notice(&self, daemon: &Daemon) -> String {
-        let dir = self.dir.display();
-        let api = daemon.api.first().map(ToString::to_string).unwrap_or_default();
-        let gateway = daemon.gateway.map(|a| a.to_string()).unwrap_or_default();
-        format!(
-            "
-A vault for trying things out, in {dir}. Its keys lie there in the clear: keep nothing real in it.
-
-  export VAULT_ADDR=https://{api} VAULT_CACERT={dir}/ca.pem
-  export VAULT_TOKEN=$(cat {dir}/root-token)
-  vault-cli status
-  vault-cli kv put -mount=secret hello who=world
-  vault-cli kv get -mount=secret demo
-
-What an app with its own token may do: read one secret, and use a key it cannot read.
-
-  curl --cacert {dir}/ca.pem -H \"X-Vault-Token: $(cat {dir}/app-token)\" https://{api}/v1/secret/data/demo
-  curl --cacert {dir}/ca.pem -H \"X-Vault-Token: $(cat {dir}/app-token)\" https://{api}/v1/secret/data/provider   # denied
-  curl --cacert {dir}/ca.pem -H \"Authorization: Bearer $(cat {dir}/app-token)\" https://{gateway}/demo/hello
-
-Ctrl-C stops it; the same command starts it again with everything in it."
-        )
+        Notice {
+            dir: &self.dir,
+            api: daemon.api.first().map(ToString::to_string).unwrap_or_default(),
+            gateway: daemon.gateway.map(|a| a.to_string()).unwrap_or_default(),
+            reach_cli: &self.reach_cli,
+        }
+        .text()
     }
 }
 
@@ -261,6 +255,8 @@ mod tests {
         let ca = fs::read(fresh.join("ca.pem")).expect("ca");
         open(&fresh).expect("again");
         assert_eq!(fs::read(fresh.join("ca.pem")).expect("ca"), ca, "what clients trust stays");
+        let ignored = fs::read_to_string(fresh.join(".gitignore")).expect("gitignore");
+        assert_eq!(ignored, "*\n", "nobody commits its keys");
         for name in ["unseal-key", "root-token", "app-token", "server-key.pem"] {
             let mode = fs::metadata(fresh.join(name)).expect(name).permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
