@@ -100,5 +100,13 @@ async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
     let hash = h["hash"].as_str().unwrap().to_string();
     assert!(text.contains(&hash) || std::fs::read_to_string(&second).unwrap().contains(&hash));
     v.delete("sys/audit/second", &root).await.ok();
+    // A device of the config file whose directory is missing is told at the start, not at the unseal.
+    let mut lost = Home::new("memory");
+    lost.extra = format!(
+        "audit_dirs = [\"{0}\"]\naudit \"file\" \"file\" {{\n  options = {{ file_path = \"{0}/missing/audit.log\" }}\n}}\n",
+        lost.path("").display().to_string().trim_end_matches('/')
+    );
+    let text = crate::support::Vaultd::try_start(&lost.config(), lost.pki.client_config()).err().unwrap();
+    assert!(text.contains("missing"), "{text}");
     v.delete("sys/audit/file", &root).await.expect(400);
 }

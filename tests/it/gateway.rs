@@ -404,7 +404,8 @@ async fn a_changed_key_or_service_counts_at_once() {
     let jwt = s.issuer.jwt("alice");
     for n in 0..3 {
         let key = format!("sk-rotated-key-number-{n}");
-        s.v.post("secret/data/openai", &s.root, json!({"data": {"key": key}})).await.ok();
+        // As a file would give it: the line break is not part of the key.
+        s.v.post("secret/data/openai", &s.root, json!({"data": {"key": format!("{key}\n")}})).await.ok();
         assert_eq!(s.with(&jwt, "GET", "/openai/v1/x").await.status, 200);
         assert_eq!(up.requests().last().unwrap().all("authorization"), [format!("Bearer {key}")]);
     }

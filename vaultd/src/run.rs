@@ -168,6 +168,8 @@ async fn serve(
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Stop => break ExitCode::SUCCESS,
+                // A vault to try out ends with its terminal: it is unsealed, and nobody would see it.
+                Signal::Reload if prepared.companion.is_some() => break ExitCode::SUCCESS,
                 Signal::Reload => reload(config, &daemon, log),
             },
             () = daemon.failed() => break ExitCode::from(EX_IOERR),

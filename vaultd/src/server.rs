@@ -2,7 +2,7 @@
 //! the vault seals or fails.
 
 use crate::codec::{Api, ApiLimits, Budget};
-use crate::config::{Config, ListenerConfig};
+use crate::config::{AuditConfig, Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
 use crate::limits::{CUT_DEADLINE, DRAIN_DEADLINE, IDLE_DEADLINE};
 use crate::listener::{BoundSockets, Caps, Handler, ListenError, Listener, Registry, Server};
@@ -34,6 +34,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("audit device: {0}")]
     Audit(#[from] AuditError),
+    #[error("audit device {device}: its directory {dir} cannot be used: {source}")]
+    AuditDirectory { device: String, dir: PathBuf, source: std::io::Error },
     #[error("{dir}: {source}")]
     Directory { dir: PathBuf, source: std::io::Error },
 }
@@ -119,6 +121,9 @@ impl Daemon {
         });
         for dir in config.storage.path.iter().chain(&config.state_dir) {
             private_dir(dir)?;
+        }
+        for device in &config.audit {
+            audit_dir(device)?;
         }
         let core = Core::open(core_config(config, &process, hooks.clone())?).await?;
         let gateway = Arc::new(Gateway::new(Settings {
@@ -213,6 +218,23 @@ impl Daemon {
         self.hooks.gateway.lock().take();
         clean
     }
+}
+
+/// A device whose directory is missing would only be noticed at the last share of an unseal.
+fn audit_dir(device: &AuditConfig) -> Result<(), StartError> {
+    let Some(dir) = device.options.get("file_path").and_then(|f| Path::new(f).parent()) else {
+        return Ok(());
+    };
+    match std::fs::metadata(dir) {
+        Ok(m) if m.is_dir() => Ok(()),
+        Ok(_) => Err(std::io::ErrorKind::NotADirectory.into()),
+        Err(e) => Err(e),
+    }
+    .map_err(|source| StartError::AuditDirectory {
+        device: device.name.clone(),
+        dir: dir.to_owned(),
+        source,
+    })
 }
 
 /// Makes a directory that only this user can enter; one that exists is left as it is.

@@ -284,6 +284,8 @@ impl Unsealed {
             .await
             .map_err(|e| if e.kind() == ErrorKind::NotFound { missing() } else { e })?;
         let (value, version) = pick(response.data.as_ref(), &m, &binding.field).ok_or_else(missing)?;
+        // A key read from a file often ends in a line break, which no header can carry.
+        let value = value.trim_end_matches(['\r', '\n']);
         if value.is_empty() || value.len() > MAX_CREDENTIAL_BYTES {
             return Err(missing());
         }
