@@ -89,21 +89,30 @@ fn add(all: &mut Vec<Zeroizing<Vec<u8>>>, form: Vec<u8>) {
 }
 
 fn hex(key: &[u8], upper: bool) -> Vec<u8> {
-    let text: String =
-        key.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect();
-    text.into_bytes()
+    let mut out = Vec::with_capacity(key.len() * 2);
+    for b in key {
+        out.extend_from_slice(&digits(*b, upper));
+    }
+    out
 }
 
 fn percent(key: &[u8], upper: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.len() * 3);
     for b in key {
-        match b {
-            b if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') => out.push(*b),
-            b if upper => out.extend_from_slice(format!("%{b:02X}").as_bytes()),
-            b => out.extend_from_slice(format!("%{b:02x}").as_bytes()),
+        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
+            out.push(*b);
+        } else {
+            out.push(b'%');
+            out.extend_from_slice(&digits(*b, upper));
         }
     }
     out
+}
+
+/// Two hexadecimal digits. Made anew for each call that uses a key, so without `format!`.
+fn digits(byte: u8, upper: bool) -> [u8; 2] {
+    let letters = if upper { b'A' } else { b'a' };
+    [byte >> 4, byte & 15].map(|n| if n < 10 { b'0' + n } else { letters + (n - 10) })
 }
 
 fn json(key: &[u8]) -> Vec<u8> {
@@ -223,6 +232,14 @@ mod tests {
         assert_eq!(&s.push(Bytes::from_static(b"data: sk-te"))[..], b"data: ");
         assert_eq!(&s.push(Bytes::from_static(b"a\n\n"))[..], b"sk-tea\n\n");
         assert_eq!(s.hits, 0);
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for b in 0..=u8::MAX {
+            assert_eq!(digits(b, true), *format!("{b:02X}").as_bytes());
+            assert_eq!(digits(b, false), *format!("{b:02x}").as_bytes());
+        }
     }
 
     #[test]
