@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest time until nothing of closed connections is left. They close at once; this is for a
-/// machine that is busy.
-const SOON: Duration = Duration::from_secs(5);
+/// machine that is busy, on which the daemon stands still for most of it, being scanned.
+const SOON: Duration = Duration::from_secs(20);
 /// Longest time until idle connections are closed by the daemon and nothing of them is left: its
 /// idle deadline of 10 s, and the grace to close.
 const IDLE: Duration = Duration::from_secs(20);
