@@ -501,3 +501,40 @@ async fn a_seal_cuts_streams_and_they_are_on_record() {
     let line = log.lines().find(|l| l.contains("\"type\":\"completion\"")).expect("no completion record");
     assert!(line.contains("sealed"), "{line}");
 }
+
+#[tokio::test]
+async fn keys_are_fetched_from_a_jwks_url_and_the_first_login_already_works() {
+    use base64::Engine as _;
+    let mut home = Home::new("memory");
+    home.extra = "egress_allow = [\"127.0.0.0/8\", \"::1/128\"]\n".into();
+    let v = home.start();
+    let (root, _) = v.ready().await;
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let x = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(pair.public_key_raw());
+    let jwks =
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k1", "x": x}]}).to_string();
+    let provider = Upstream::start(&home.pki, move |_| {
+        whole(200, vec![("content-type", "application/json".into())], jwks.clone())
+    })
+    .await;
+    v.post("sys/auth/jwt", &root, json!({"type": "jwt"})).await.ok();
+    let config = json!({"jwks_url": format!("{}/keys", provider.url), "jwks_ca_pem": home.pki.ca_pem});
+    v.post("auth/jwt/config", &root, config).await.ok();
+    let role = json!({"role_type": "jwt", "bound_audiences": ["gateway"], "user_claim": "sub", "token_policies": ["app"]});
+    v.post("auth/jwt/role/app", &root, role).await.ok();
+    let private = jsonwebtoken::EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let sign = |kid: &str| {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+        header.kid = Some(kid.into());
+        let claims = json!({"aud": "gateway", "sub": "alice", "iat": now, "exp": now + 600});
+        jsonwebtoken::encode(&header, &claims, &private).unwrap()
+    };
+    let login = v.post("auth/jwt/login", "", json!({"role": "app", "jwt": sign("k1")})).await.ok();
+    assert_eq!(login["auth"]["policies"], json!(["app", "default"]));
+    // Strangers' key names cost no further fetch within the interval.
+    for n in 0..5 {
+        v.post("auth/jwt/login", "", json!({"role": "app", "jwt": sign(&format!("x{n}"))})).await.expect(400);
+    }
+    assert_eq!(provider.requests().len(), 1);
+}
