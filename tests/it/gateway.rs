@@ -163,7 +163,13 @@ async fn whoever_cannot_read_the_key_cannot_bind_it() {
         .v
         .token_with(&s.root, "gw-admin", "path \"gateway/*\" { capabilities = [\"create\", \"update\", \"read\", \"delete\", \"list\", \"sudo\"] }")
         .await;
-    s.v.post("gateway/services/openai", &admin, s.service(&evil)).await.expect(403);
+    let refused = s.v.post("gateway/services/openai", &admin, s.service(&evil)).await;
+    // Had it been accepted, the next call of any app would carry the key to the wrong place.
+    s.with(&s.issuer.jwt("alice"), "GET", "/openai/v1/x").await;
+    let stolen: Vec<_> =
+        evil.requests().iter().flat_map(|r| r.all("authorization").join(" ").into_bytes()).collect();
+    assert!(stolen.is_empty(), "the other upstream received {}", String::from_utf8_lossy(&stolen));
+    refused.expect(403);
     s.v.get("gateway/services/openai", &s.root).await.expect(404);
     // Nor may an existing service be pointed elsewhere.
     let good = Upstream::start(&s.home.pki, echo).await;
