@@ -110,3 +110,70 @@ async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
     assert!(text.contains("missing"), "{text}");
     v.delete("sys/audit/file", &root).await.expect(400);
 }
+
+/// A small tmpfs, unmounted when dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> SmallDisk {
+        std::fs::create_dir_all(&at).unwrap();
+        let done = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs"])
+            .arg(&at)
+            .status()
+            .unwrap();
+        assert!(done.success(), "tmpfs could not be mounted");
+        SmallDisk(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn without_a_working_device_nothing_is_served_but_the_vault_can_be_sealed() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var("CI").is_err(), "needs root, and nothing may be skipped in CI");
+        return;
+    }
+    let home = Home::audited("memory");
+    let disk = SmallDisk::mount(home.path("audit"));
+    let v = home.start();
+    let (root, keys) = v.ready().await;
+    v.get("sys/mounts", &root).await.ok();
+    // Full to the last byte.
+    let filler = disk.0.join("filler");
+    {
+        use std::io::Write as _;
+        let mut f = std::fs::File::create(&filler).unwrap();
+        while f.write_all(&[0u8; 512]).is_ok() {}
+    }
+    let until = std::time::Instant::now() + crate::support::PATIENCE;
+    let mut refused = v.get("sys/mounts", &root).await;
+    // What is left of the file's last page still takes a record or two; an answer whose own
+    // record does not fit is 500.
+    while refused.status != 503 && std::time::Instant::now() < until {
+        assert!(matches!(refused.status, 200 | 500), "{}", refused.text);
+        refused = v.get("sys/mounts", &root).await;
+    }
+    refused.expect(503);
+    let write = v.post("secret/data/x", &root, json!({"data": {"k": "v"}})).await;
+    assert!(matches!(write.status, 500 | 503), "{}", write.text);
+    v.get("sys/health", "").await.expect(200);
+    // A stranger's attempt may fit where a whole record does not: it is refused either way.
+    let stranger = v.call("PUT", "sys/seal", "", None).await;
+    assert!(matches!(stranger.status, 403 | 500 | 503), "{}", stranger.text);
+    assert_eq!(v.get("sys/seal-status", "").await.ok()["sealed"], false);
+    v.call("PUT", "sys/seal", &root, None).await.ok();
+    assert_eq!(v.get("sys/seal-status", "").await.ok()["sealed"], true);
+    // With space again everything goes on, and what was refused was not done.
+    std::fs::remove_file(&filler).unwrap();
+    v.unseal(&keys).await;
+    if write.status == 503 {
+        v.get("secret/data/x", &root).await.expect(404);
+    }
+    v.get("sys/mounts", &root).await.ok();
+}
