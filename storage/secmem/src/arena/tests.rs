@@ -334,7 +334,8 @@ fn a_wipe_inside_a_closure_does_not_wait_for_itself() {
     let key = arena.random(32).unwrap();
     let start = Instant::now();
     assert_eq!(key.with(|_| arena.wipe()), Err(Wiped));
-    assert!(start.elapsed() < WIPE_WAIT / 2);
+    // A wait for itself would take all of it.
+    assert!(start.elapsed() < WIPE_WAIT);
 }
 
 /// More threads than stacks: all get their turn.
