@@ -97,6 +97,23 @@ impl Stage {
         self.call(method, target, &[("authorization", &format!("Bearer {credential}"))], "").await
     }
 
+    /// Opens `GET /openai/v1/stream` and leaves its body to be read frame by frame.
+    async fn stream(&self) -> hyper::body::Incoming {
+        let host = self.v.gateway.clone().unwrap().replace("https://", "");
+        let tcp = tokio::net::TcpStream::connect(&host).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(self.v.tls.clone()).connect(name, tcp).await.unwrap();
+        let (mut sender, conn) =
+            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(tls)).await.unwrap();
+        tokio::spawn(conn);
+        let request = http::Request::get("/openai/v1/stream")
+            .header("host", &host)
+            .header("authorization", format!("Bearer {}", self.issuer.jwt("alice")))
+            .body(http_body_util::Empty::<Bytes>::new())
+            .unwrap();
+        sender.send_request(request).await.unwrap().into_body()
+    }
+
     fn audit(&self) -> String {
         std::fs::read_to_string(self.home.path("audit/audit.log")).unwrap()
     }
@@ -344,19 +361,7 @@ async fn events_arrive_as_they_are_sent() {
     })
     .await;
     s.bind(&up).await;
-    let host = s.v.gateway.clone().unwrap().replace("https://", "");
-    let tcp = tokio::net::TcpStream::connect(&host).await.unwrap();
-    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
-    let tls = tokio_rustls::TlsConnector::from(s.v.tls.clone()).connect(name, tcp).await.unwrap();
-    let (mut sender, conn) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(tls)).await.unwrap();
-    tokio::spawn(conn);
-    let request = http::Request::get("/openai/v1/stream")
-        .header("host", &host)
-        .header("authorization", format!("Bearer {}", s.issuer.jwt("alice")))
-        .body(http_body_util::Empty::<Bytes>::new())
-        .unwrap();
-    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let mut body = s.stream().await;
     for n in 0..5 {
         let event = format!("data: event {n}\n\n");
         // Each is read before the next is sent: nothing is buffered on the way.
@@ -485,20 +490,8 @@ async fn a_seal_cuts_streams_and_they_are_on_record() {
     })
     .await;
     s.bind(&up).await;
-    let host = s.v.gateway.clone().unwrap().replace("https://", "");
-    let tcp = tokio::net::TcpStream::connect(&host).await.unwrap();
-    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
-    let tls = tokio_rustls::TlsConnector::from(s.v.tls.clone()).connect(name, tcp).await.unwrap();
-    let (mut sender, conn) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(tls)).await.unwrap();
-    tokio::spawn(conn);
-    let request = http::Request::get("/openai/v1/stream")
-        .header("host", &host)
-        .header("authorization", format!("Bearer {}", s.issuer.jwt("alice")))
-        .body(http_body_util::Empty::<Bytes>::new())
-        .unwrap();
     tx.send(Bytes::from_static(b"data: 1\n\n")).await.unwrap();
-    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let mut body = s.stream().await;
     assert!(body.frame().await.unwrap().is_ok());
     s.v.call("PUT", "sys/seal", &s.root, None).await.ok();
     let end = tokio::time::timeout(PATIENCE, body.frame()).await.expect("the stream outlived the seal");
