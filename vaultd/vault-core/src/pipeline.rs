@@ -15,7 +15,6 @@ use crate::{fault, record};
 use async_trait::async_trait;
 use secmem::ExposeSecret;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use storage::{CommitError, Transaction};
 use vault_logical::{
     Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader, Transport,
@@ -67,14 +66,11 @@ impl Unsealed {
         if matches!(r.verb, Verb::Read | Verb::Help) && r.path.ends_with('/') {
             r.path.pop();
         }
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         let recorded = match self.admit(&r).await {
             Ok(admitted) => self.run(&r, admitted).await,
             Err(refusal) => self.turn_away(&r, refusal),
         };
-        let answer = self.finish(&r, recorded).await;
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        answer
+        self.finish(&r, recorded).await
     }
 
     async fn admit(&self, r: &Incoming) -> Result<Admitted, Refusal> {
@@ -112,7 +108,8 @@ impl Unsealed {
             return Err(refuse(&caller, error));
         };
         let mut admitted = Admitted {
-            decision: acl.check(&query(operation, &acl_path, sudo)),
+            // Refused until `decide` has spoken.
+            decision: Decision::default(),
             caller,
             acl,
             target,

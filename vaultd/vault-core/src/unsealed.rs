@@ -14,7 +14,6 @@ use crate::token::{TokenStore, TtlDefaults};
 use crate::{fault, sys};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use storage::{Changed, KeyName, Partition, SealConfigStatus, SealedStore, Store};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -35,8 +34,6 @@ pub struct Unsealed {
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
-    /// Requests being served; sealing waits for none of them.
-    pub(crate) in_flight: AtomicU64,
 }
 
 /// The key that hashes token ids and accessors.
@@ -68,7 +65,6 @@ impl Unsealed {
             invoke: InvokeCache::default(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
-            in_flight: AtomicU64::new(0),
             store,
         });
         unsealed.subscribe(config.hooks.clone());
@@ -173,7 +169,6 @@ impl Unsealed {
         self.tokens.clear();
         self.store.seal().await;
         self.arena.close();
-        tracing::debug!(in_flight = self.in_flight.load(Ordering::Relaxed), "vault stopped");
     }
 
     /// True when `path` (canonical, below `/v1/`) needs `sudo` besides its ordinary capability.

@@ -26,7 +26,7 @@ pub struct Query<'a> {
 }
 
 /// The answer to a [`Query`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Decision {
     pub allowed: bool,
     /// Names of the policies that gave the capability, sorted; empty when refused.

@@ -143,16 +143,13 @@ fn config_json(c: &MountConfig) -> Value {
 }
 
 /// Takes the tunable fields that are present.
-fn apply_config(config: &mut MountConfig, data: &Data, max: std::time::Duration) -> Result<()> {
+// A mount may exceed the system's maximum, as in Vault: it is the operator's choice.
+fn apply_config(config: &mut MountConfig, data: &Data) -> Result<()> {
     if let Some(d) = field::duration(data, "default_lease_ttl")? {
         config.default_lease_ttl = d.as_secs();
     }
     if let Some(d) = field::duration(data, "max_lease_ttl")? {
         config.max_lease_ttl = d.as_secs();
-    }
-    if config.max_lease_ttl > max.as_secs() && config.max_lease_ttl != 0 {
-        // Vault lets a mount exceed the system's maximum; so do we, it is the operator's choice.
-        tracing::debug!("mount max_lease_ttl is above the system's");
     }
     if config.max_lease_ttl != 0 && config.default_lease_ttl > config.max_lease_ttl {
         return Err(Error::invalid("default_lease_ttl is greater than max_lease_ttl"));
@@ -197,7 +194,7 @@ async fn enable(
     }
     let mut config = MountConfig::default();
     if let Some(c) = data.get("config").and_then(Value::as_object) {
-        apply_config(&mut config, c, core.mounts.ttl().max)?;
+        apply_config(&mut config, c)?;
         if let (false, Some(o)) = (auth, field::string_map(c, "options")?) {
             options.extend(o);
         }
@@ -267,10 +264,9 @@ async fn tune(
         }
         Verb::Write => {
             let data = call.data();
-            let max = core.mounts.ttl().max;
             core.mounts
                 .update(txn, &mounted, |record| {
-                    apply_config(&mut record.config, data, max)?;
+                    apply_config(&mut record.config, data)?;
                     if let Some(d) = field::string(data, "description")? {
                         record.description = d;
                     }
