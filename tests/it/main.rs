@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod examples;
 mod gateway;
+mod generate_root;
 mod life;
 mod memory;
 mod support;

@@ -6,3 +6,6 @@ pub const MAX_INPUT_BYTES: u64 = 32 * 1024 * 1024;
 pub const MAX_SECRET_BYTES: usize = 4096;
 /// Widest rule above a table, in characters.
 pub const MAX_RULE_WIDTH: usize = 100;
+
+/// Longest one-time password that a server may ask for.
+pub const MAX_OTP_CHARS: usize = 256;

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::path::join;
 use std::collections::BTreeMap;
 use vault_api::sys::{
-    AclPolicy, AuditDevice, CapabilitiesRequest, EnableAudit, EnableMount, Health, InitRequest, InitResponse,
-    InitStatus, KeyStatus, Leader, MountEntry, PolicyText, RekeyInit, RekeyKey, RekeyStatus, RekeyUpdate,
-    SealStatus, TuneMount, UnsealRequest,
+    AclPolicy, AuditDevice, CapabilitiesRequest, EnableAudit, EnableMount, GenerateRootInit,
+    GenerateRootStatus, Health, InitRequest, InitResponse, InitStatus, KeyStatus, Leader, MountEntry,
+    PolicyText, RekeyInit, RekeyKey, RekeyStatus, RekeyUpdate, SealStatus, TuneMount, UnsealRequest,
 };
 use vault_api::{Envelope, Keys, Map, SecretString};
 
@@ -218,6 +218,28 @@ impl Sys<'_> {
     /// Gives up a change of shares.
     pub async fn rekey_cancel(&self) -> Result<()> {
         Call::delete(self.0, "sys/rekey/init").done().await
+    }
+
+    /// Progress of the making of a root token.
+    pub async fn generate_root_status(&self) -> Result<GenerateRootStatus> {
+        Call::read(self.0, "sys/generate-root/attempt").bare().await
+    }
+
+    /// Starts the making of a root token; the server makes the one-time password when `otp` is `None`.
+    /// Needs a token with `sudo`, or the operator's unix socket.
+    pub async fn generate_root_init(&self, otp: Option<SecretString>) -> Result<GenerateRootStatus> {
+        Call::write(self.0, "sys/generate-root/attempt").json(&GenerateRootInit { otp }).bare().await
+    }
+
+    /// Gives one share.
+    pub async fn generate_root_update(&self, nonce: &str, share: SecretString) -> Result<GenerateRootStatus> {
+        let body = RekeyKey { key: share, nonce: nonce.to_owned() };
+        Call::write(self.0, "sys/generate-root/update").json(&body).bare().await
+    }
+
+    /// Gives up the making of a root token.
+    pub async fn generate_root_cancel(&self) -> Result<()> {
+        Call::delete(self.0, "sys/generate-root/attempt").done().await
     }
 }
 

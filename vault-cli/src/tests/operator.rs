@@ -117,3 +117,50 @@ fn rekey_step_by_step() {
     let (code, _, err) = idle.world().types("x").run(&["operator", "rekey"]);
     assert!(code == 1 && err.contains("-init"), "{err}");
 }
+
+#[test]
+fn a_root_token_step_by_step() {
+    let server = Server::table(&[
+        (
+            "PUT sys/generate-root/attempt",
+            200,
+            r#"{"nonce":"n1","started":true,"required":2,"otp_length":10,"otp":"0123456789"}"#,
+        ),
+        (
+            "GET sys/generate-root/attempt",
+            200,
+            r#"{"nonce":"n1","started":true,"progress":1,"required":2,"otp_length":10}"#,
+        ),
+        // "hvs.abcdef" under that password.
+        (
+            "PUT sys/generate-root/update",
+            200,
+            r#"{"nonce":"n1","started":true,"required":2,"complete":true,"encoded_token":"WEdBHVVXVVNdXw"}"#,
+        ),
+        ("DELETE sys/generate-root/attempt", 204, ""),
+    ]);
+    let mut world = server.world().types("share").input("0123456789");
+    let (code, out, _) = world.run(&["operator", "generate-root", "-init"]);
+    assert!(code == 0 && out.contains("OTP           0123456789"), "{out}");
+    assert_eq!(server.last().1, "{}");
+    let (code, out, _) = world.run(&["operator", "generate-root"]);
+    assert_eq!(server.last().1, r#"{"key":"share","nonce":"n1"}"#, "the nonce is looked up");
+    assert!(code == 0 && out.contains("Encoded Token    WEdBHVVXVVNdXw") && out.contains("-decode"), "{out}");
+    let (code, out, _) = world.run(&["operator", "generate-root", "-decode=WEdBHVVXVVNdXw", "-otp=-"]);
+    assert_eq!((code, out.as_str()), (0, "hvs.abcdef\n"));
+    let (_, otp, _) = world.run(&["operator", "generate-root", "-generate-otp"]);
+    assert!(otp.trim().len() == 10 && otp.trim().bytes().all(|b| b.is_ascii_alphanumeric()), "{otp}");
+    assert!(world.run(&["operator", "generate-root", "-status"]).1.contains("1/2"));
+    assert!(world.run(&["operator", "generate-root", "-cancel"]).1.contains("canceled"));
+    // A password that does not fit gives no token, and says so.
+    let (code, _, err) =
+        server.world().input("short").run(&["operator", "generate-root", "-decode=WEdBHVVXVVNdXw", "-otp=-"]);
+    assert!(code == 1 && err.contains("length"), "{err}");
+    let (code, out, _) = server.world().input("\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}").run(&[
+        "operator",
+        "generate-root",
+        "-decode=AAAAAAAAAAAAAA",
+        "-otp=-",
+    ]);
+    assert!(code == 1 && out.is_empty());
+}

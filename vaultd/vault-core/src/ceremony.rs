@@ -15,7 +15,12 @@ use secmem::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::{Cipher, InitParams, Initialising, UnsealError};
+use uuid::Uuid;
 use vault_logical::{Error, ErrorKind, RequestId, Result, field};
+
+/// What an operator must do next: nobody has a token any more.
+const ROLLED_BACK: &str = "the rollback was accepted: every token was revoked, the root token included; make a new one \
+     with the shares: vault-cli operator generate-root -init, over the operator's unix socket (VAULT_ADDR=unix:///...)";
 
 type Answer = Result<(Value, bool)>;
 
@@ -93,6 +98,15 @@ pub fn share_counts(data: &vault_logical::Data) -> Result<(u8, u8)> {
     Ok((byte(n)?, byte(t)?))
 }
 
+/// Compares the request's `nonce` with the one of the operation under way.
+pub fn check_nonce(data: &vault_logical::Data, want: Uuid, operation: &str) -> Result<()> {
+    let given = field::required(data, "nonce")?;
+    if Uuid::parse_str(given.trim()).ok() == Some(want) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("incorrect nonce supplied; nonce for this {operation} operation is {want}")))
+}
+
 /// What a new vault holds before anyone asks: the default policy, the cubbyhole, a root token.
 async fn first_records(core: &Core, making: &Initialising) -> Result<SecretString> {
     let store = making.store();
@@ -108,7 +122,7 @@ async fn first_records(core: &Core, making: &Initialising) -> Result<SecretStrin
 }
 
 fn cubbyhole(core: &Core) -> StoredMount {
-    let uuid = uuid::Uuid::new_v4();
+    let uuid = Uuid::new_v4();
     StoredMount {
         v: 1,
         uuid,
@@ -178,7 +192,13 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     }
     let shares = progress.take()?;
     open(core, &shares, accept_rollback).await?;
-    Ok((status::render(core, 0, ""), true))
+    let mut answer = status::render(core, 0, "");
+    if status.rollback.is_some()
+        && let Some(warnings) = answer.get_mut("warnings").and_then(Value::as_array_mut)
+    {
+        warnings.push(ROLLED_BACK.into());
+    }
+    Ok((answer, true))
 }
 
 /// Opens the barrier and publishes the unsealed core, last of all: any failure on the way

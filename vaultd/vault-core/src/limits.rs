@@ -42,8 +42,10 @@ pub const PURGE_STEP: usize = 64;
 pub const MAX_CAPABILITY_PATHS: usize = 256;
 /// Longest key the unseal endpoint reads, in characters.
 pub const MAX_SHARE_CHARS: usize = 256;
-/// Random base62 characters of a token id after its prefix: 190 bits.
-pub const TOKEN_RANDOM_CHARS: usize = 32;
+/// Random base62 characters of a token id after its prefix, as in Vault (143 bits).
+pub const TOKEN_RANDOM_CHARS: usize = 24;
+/// A whole token id: the length of the one-time password that hides a generated root token.
+pub const TOKEN_CHARS: usize = 4 + TOKEN_RANDOM_CHARS;
 /// Random base62 characters of an accessor, as in Vault.
 pub const ACCESSOR_CHARS: usize = 24;
 /// Parts of the token cache, each behind a lock of its own.

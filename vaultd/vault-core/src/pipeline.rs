@@ -87,7 +87,8 @@ impl Unsealed {
         }
         let found = self.resolve(&r.path, r.verb);
         let open = matches!(&found, Some((Target::Mount(m), rest))
-            if m.engine.descriptor().unauthenticated.iter().any(|p| matches(p, rest)));
+            if m.engine.descriptor().unauthenticated.iter().any(|p| matches(p, rest)))
+            || sys::generate_root::open(r, caller.is_some());
         if caller.is_none() && !open {
             return Err(refuse(&caller, Error::denied()));
         }
@@ -420,6 +421,10 @@ impl Unsealed {
                 let created = a.rest.starts_with("create");
                 Ok(Done { close: auth.is_some(), auth, created, response, ..Done::default() })
             }
+            (Target::Sys, None) if sys::generate_root::open(r, false) => {
+                let rest = a.rest.strip_prefix("generate-root/").unwrap_or_default();
+                sys::generate_root::handle(self, txn, r, rest).await
+            }
             (_, None) => Err(Error::denied()),
         }
     }
@@ -448,6 +453,7 @@ impl Unsealed {
                 match &done.after {
                     After::Seal => seal = true,
                     After::AuditDisable(name) => self.stop_device(name),
+                    After::RootGenerated => sys::generate_root::finish(self, r.id).await,
                     After::Nothing | After::RefreshMounts => {}
                     After::Rekey(_) => {}
                 }

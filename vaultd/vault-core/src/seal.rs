@@ -53,10 +53,15 @@ impl Progress {
 
     /// Takes the shares out; the progress starts anew.
     pub fn take(&mut self) -> Result<Vec<SecretBytes>> {
-        let shares = std::mem::take(&mut self.shares);
+        let shares = self.copies();
         self.reset();
+        shares
+    }
+
+    /// The shares given so far, which stay.
+    pub fn copies(&self) -> Result<Vec<SecretBytes>> {
         let copy = |k: &Key| k.with(|bytes| SecretBytes::from(bytes.to_vec())).map_err(|_| fault::sealed());
-        shares.iter().map(copy).collect()
+        self.shares.iter().map(copy).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::dispatch::InvokeCache;
 use crate::limits::{SEAL_STEP, SWEEP_INTERVAL};
 use crate::mounts::{Mounts, SystemTtl};
 use crate::policies::Policies;
+use crate::sys::generate_root::Attempt;
 use crate::sys::rekey::Rekey;
 use crate::token::{TokenStore, TtlDefaults};
 use crate::{fault, sys};
@@ -30,6 +31,7 @@ pub struct Unsealed {
     pub audit: Audit,
     pub(crate) charges: ChargeLocks,
     pub(crate) rekey: tokio::sync::Mutex<Option<Rekey>>,
+    pub(crate) generate_root: tokio::sync::Mutex<Option<Attempt>>,
     pub(crate) invoke: InvokeCache,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
@@ -62,6 +64,7 @@ impl Unsealed {
             audit,
             charges: ChargeLocks::default(),
             rekey: tokio::sync::Mutex::new(None),
+            generate_root: tokio::sync::Mutex::new(None),
             invoke: InvokeCache::default(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
@@ -151,6 +154,9 @@ impl Unsealed {
         // Nothing below may keep the keys alive by hanging: every step has a bound.
         if let Ok(mut rekey) = timeout(SEAL_STEP, self.rekey.lock()).await {
             *rekey = None;
+        }
+        if let Ok(mut attempt) = timeout(SEAL_STEP, self.generate_root.lock()).await {
+            *attempt = None;
         }
         let audit = self.audit.clone();
         let heads = match timeout(SEAL_STEP, tokio::task::spawn_blocking(move || audit.close())).await {

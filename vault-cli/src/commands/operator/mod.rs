@@ -1,5 +1,6 @@
 //! `operator`: the vault's own keys.
 
+mod generate_root;
 mod init;
 mod keys;
 mod rekey;
@@ -22,6 +23,8 @@ pub enum Command {
     KeyStatus,
     /// New shares in place of the old ones
     Rekey(rekey::Args),
+    /// A new root token from a quorum of shares, when no token is left
+    GenerateRoot(generate_root::Args),
 }
 
 impl Command {
@@ -37,6 +40,7 @@ impl Command {
             Command::Rotate => keys::rotate(cx).await,
             Command::KeyStatus => keys::status(cx).await,
             Command::Rekey(a) => a.run(cx).await,
+            Command::GenerateRoot(a) => a.run(cx).await,
         }
     }
 }

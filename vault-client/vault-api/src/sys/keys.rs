@@ -1,6 +1,7 @@
-//! Barrier keys and shares. `/system/key-status`, `/system/rotate`, `/system/rekey`.
+//! Barrier keys and shares. `/system/key-status`, `/system/rotate`, `/system/rekey`,
+//! `/system/generate-root`.
 
-use crate::sensitive::{expose, nullable, secrets};
+use crate::sensitive::{expose, expose_option, nullable, secrets, secrets_option};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -88,4 +89,37 @@ pub struct RekeyUpdate {
     /// For `sys/rekey/verify`.
     #[serde(deserialize_with = "nullable")]
     pub verification_nonce: String,
+}
+
+/// `PUT sys/generate-root/attempt`. `/system/generate-root`.
+#[derive(Debug, Default, Serialize)]
+pub struct GenerateRootInit {
+    /// As long as a token ([`GenerateRootStatus::otp_length`] bytes); made by the server when absent.
+    #[serde(serialize_with = "expose_option", skip_serializing_if = "Option::is_none")]
+    pub otp: Option<SecretString>,
+}
+
+/// `GET sys/generate-root/attempt`, and the answer to a share. `/system/generate-root`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct GenerateRootStatus {
+    /// Names the attempt.
+    #[serde(deserialize_with = "nullable")]
+    pub nonce: String,
+    /// An attempt is under way.
+    pub started: bool,
+    /// Shares given so far.
+    pub progress: u32,
+    /// Shares needed.
+    pub required: u32,
+    /// The token was made: [`encoded_token`](Self::encoded_token) holds it.
+    pub complete: bool,
+    /// Base64 without padding of the new token XOR the one-time password.
+    #[serde(deserialize_with = "nullable")]
+    pub encoded_token: String,
+    /// The one-time password, only where the server made it and only in the answer to the start.
+    #[serde(deserialize_with = "secrets_option")]
+    pub otp: Option<SecretString>,
+    /// Bytes that a one-time password must have.
+    pub otp_length: usize,
 }

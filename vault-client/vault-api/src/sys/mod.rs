@@ -7,7 +7,9 @@ mod policies;
 mod seal;
 
 pub use audit::{AuditDevice, EnableAudit};
-pub use keys::{KeyStatus, RekeyInit, RekeyKey, RekeyStatus, RekeyUpdate};
+pub use keys::{
+    GenerateRootInit, GenerateRootStatus, KeyStatus, RekeyInit, RekeyKey, RekeyStatus, RekeyUpdate,
+};
 pub use mounts::{EnableMount, MountConfig, MountEntry, TuneMount};
 pub use policies::{AclPolicy, CapabilitiesRequest, PolicyText};
 pub use seal::{Health, InitRequest, InitResponse, InitStatus, Leader, SealStatus, UnsealRequest};

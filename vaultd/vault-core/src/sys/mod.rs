@@ -3,6 +3,7 @@
 
 mod audit_devices;
 mod capabilities;
+pub mod generate_root;
 mod internal_ui;
 mod keys;
 pub mod mounts;
@@ -28,6 +29,7 @@ pub const SUDO: &[&str] = &[
     "rotate",
     "rotate/*",
     "rekey/*",
+    "generate-root/*",
     "remount",
     "raw",
     "raw/*",
@@ -59,7 +61,6 @@ const UNBUILT: &[&str] = &[
     "revoke",
     "revoke-prefix",
     "revoke-force",
-    "generate-root",
     "generate-root-token",
     "quotas",
     "namespaces",
@@ -114,6 +115,8 @@ pub enum After {
     Seal,
     /// The new shares are in force only once the answer that shows them is recorded.
     Rekey(Box<storage::RekeyProposal>),
+    /// The answer that shows the new root token is recorded.
+    RootGenerated,
 }
 
 /// A handler's answer before it is recorded.
@@ -160,6 +163,7 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         (Verb::Read, "key-status") if rest.is_empty() => keys::status(core),
         (Verb::Write, "rotate") => keys::rotate(core, rest).await?,
         (_, "rekey") => rekey::handle(core, &call, rest).await?,
+        (_, "generate-root") => generate_root::handle(core, txn, call.incoming, &rest.join("/")).await?,
         (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,
         (
             _,

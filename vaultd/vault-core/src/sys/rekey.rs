@@ -3,7 +3,7 @@
 //! new shares arrived before they replace the old ones.
 
 use super::{After, Call, Done, unbuilt};
-use crate::ceremony::share_counts;
+use crate::ceremony::{check_nonce, share_counts};
 use crate::exchange::Verb;
 use crate::limits::CEREMONY_TTL;
 use crate::seal::{Progress, decode_share};
@@ -110,18 +110,10 @@ fn status(core: &Unsealed, rekey: Option<&Rekey>) -> Value {
     }
 }
 
-fn check_nonce(call: &Call<'_>, want: Uuid) -> Result<()> {
-    let given = field::required(call.data(), "nonce")?;
-    if Uuid::parse_str(given.trim()).ok() == Some(want) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("incorrect nonce supplied; nonce for this rekey operation is {want}")))
-}
-
 fn update(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>, after: &mut After) -> Result<Value> {
     let required = usize::from(core.seal_status().threshold);
     let rekey = slot.as_mut().ok_or_else(not_running)?;
-    check_nonce(call, rekey.nonce)?;
+    check_nonce(call.data(), rekey.nonce, "rekey")?;
     if rekey.proposal.is_some() {
         return Err(Error::invalid("the new shares wait for verification: use sys/rekey/verify"));
     }
@@ -179,7 +171,7 @@ fn verify(core: &Unsealed, call: &Call<'_>, slot: &mut Option<Rekey>, after: &mu
     let threshold = usize::from(rekey.threshold);
     let pending =
         rekey.proposal.as_mut().ok_or_else(|| Error::invalid("no rekey verification in progress"))?;
-    check_nonce(call, pending.nonce)?;
+    check_nonce(call.data(), pending.nonce, "rekey")?;
     let share = decode_share(call.data().get("key").and_then(Value::as_str).unwrap_or(""))?;
     let known = pending
         .proposal
