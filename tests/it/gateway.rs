@@ -1,5 +1,7 @@
 //! The gateway: an app uses a key that it cannot read.
 
+mod answers;
+
 use crate::support::upstream::{Seen, Upstream, whole};
 use crate::support::{Answer, Home, PATIENCE, Vaultd, send};
 use bytes::Bytes;
@@ -346,7 +348,7 @@ async fn the_upstreams_rejection_of_our_key_is_not_the_callers_401() {
     .await;
     s.bind(&up).await;
     let a = s.with(&s.issuer.jwt("alice"), "GET", "/openai/v1/x").await;
-    assert_eq!((a.status, code(&a).as_str()), (502, "upstream_credential_rejected"));
+    assert_eq!((a.status, code(&a).as_str()), (424, "upstream_credential_rejected"));
     assert!(!a.text.contains("bad key"));
     assert!(s.audit().contains("upstream_credential_rejected"));
 }

@@ -90,6 +90,8 @@ pub const SERVICE_MAX_HEADERS: usize = 32;
 pub const SERVICE_MAX_TEMPLATE_BYTES: usize = 512;
 /// Longest name of a secret's field, in bytes.
 pub const SERVICE_MAX_FIELD_BYTES: usize = 256;
+/// Statuses that one service may take for a rejection of its key.
+pub const SERVICE_MAX_STATUSES: usize = 16;
 /// Most rules on a service's allow-list.
 pub const SERVICE_MAX_RULES: usize = 256;
 /// Longest path pattern of a rule, in bytes.

@@ -3,7 +3,7 @@
 
 use crate::body::GatewayBody;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use vault_logical::{Error, ErrorKind, RequestId};
 
@@ -73,15 +73,22 @@ impl Code {
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Code::UpstreamAddressRefused
-            | Code::UpstreamUnreachable
-            | Code::UpstreamCredentialRejected
-            | Code::UpstreamEncoded
-            | Code::UpstreamInvalid
-            | Code::CredentialUnavailable => StatusCode::BAD_GATEWAY,
+            // The upstream has answered, and its answer stays here. A status that client libraries
+            // repeat a call for (408, 409, 429, 5xx) would have them do again what was done.
+            Code::UpstreamCredentialRejected | Code::UpstreamEncoded | Code::UpstreamInvalid => {
+                StatusCode::FAILED_DEPENDENCY
+            }
+            Code::UpstreamAddressRefused | Code::UpstreamUnreachable | Code::CredentialUnavailable => {
+                StatusCode::BAD_GATEWAY
+            }
             Code::Sealed | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The upstream received the call and answered it.
+    fn was_answered(self) -> bool {
+        self.status() == StatusCode::FAILED_DEPENDENCY
     }
 
     fn message(self) -> &'static str {
@@ -110,6 +117,10 @@ impl Code {
         }
     }
 }
+
+/// Headers by which client libraries (OpenAI's and Anthropic's, Stripe's) are told not to repeat a
+/// call, whatever its status.
+const NO_RETRY: &[&str] = &["x-should-retry", "stripe-should-retry"];
 
 /// A refusal on its way to the caller.
 #[derive(Debug)]
@@ -157,9 +168,41 @@ impl GatewayError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.code.was_answered() {
+            for name in NO_RETRY {
+                headers.insert(HeaderName::from_static(name), HeaderValue::from_static("false"));
+            }
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Statuses for which OpenAI's, Anthropic's, Stripe's, Google's, AWS's and Azure's client
+    /// libraries send a request again.
+    fn is_repeated(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 408 | 409 | 425 | 429) || status.is_server_error()
+    }
+
+    #[test]
+    fn no_answer_that_is_withheld_makes_a_client_call_again() {
+        for code in [Code::UpstreamCredentialRejected, Code::UpstreamEncoded, Code::UpstreamInvalid] {
+            let response = GatewayError::from(code).response(RequestId::nil());
+            assert!(!is_repeated(response.status()), "{code:?}");
+            for name in NO_RETRY {
+                assert_eq!(response.headers()[*name], "false", "{code:?}");
+            }
+        }
+        // Nobody has seen the call: trying again may help and does no harm.
+        for code in [Code::UpstreamUnreachable, Code::UpstreamTimeout, Code::RateLimited] {
+            let response = GatewayError::from(code).response(RequestId::nil());
+            assert!(is_repeated(response.status()) && !response.headers().contains_key("x-should-retry"));
+        }
     }
 }

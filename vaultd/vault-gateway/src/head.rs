@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secmem::Zeroizing;
 use vault_logical::ServiceConfig;
+use vault_logical::header::{asks_for_range, never_forwarded};
 
 /// Request headers that go upstream. Everything else stays here: cookies, every credential,
 /// forwarding and trust headers in any spelling, method overrides, hop-by-hop headers.
@@ -16,12 +17,10 @@ const FORWARDED: &[&str] = &[
     "content-type",
     "content-language",
     "content-md5",
-    "range",
     "if-match",
     "if-none-match",
     "if-modified-since",
     "if-unmodified-since",
-    "if-range",
     "idempotency-key",
     "user-agent",
     "cache-control",
@@ -54,14 +53,38 @@ const DROPPED: &[&str] = &[
 pub fn forwarded(caller: &HeaderMap, service: &ServiceConfig) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(8);
     for (name, value) in caller {
-        let listed =
-            FORWARDED.contains(&name.as_str()) || service.request_headers.iter().any(|h| h == name.as_str());
-        if listed && name != service.caller_header.as_str() && name != service.inject_header.as_str() {
+        let n = name.as_str();
+        let listed = if asks_for_range(n) {
+            service.forward_range && !n.contains('_')
+        } else {
+            FORWARDED.contains(&n) || service.request_headers.iter().any(|h| h == n)
+        };
+        // Asked again here: a service may have been stored when fewer names were refused.
+        if listed
+            && !never_forwarded(n)
+            && name != service.caller_header.as_str()
+            && name != service.inject_header.as_str()
+        {
             out.append(name.clone(), value.clone());
         }
     }
     out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     out
+}
+
+/// True when the body cannot be searched: the upstream encoded it although it was asked not to, or
+/// says so in a way that a client may read as an encoding. Only `identity` is none, and only
+/// `chunked` is a transfer coding that is undone before the search.
+pub fn encoded(headers: &HeaderMap) -> bool {
+    let other = |name, known: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .any(|v| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
+    };
+    other(header::CONTENT_ENCODING, "identity")
+        || other(header::TRANSFER_ENCODING, "chunked")
+        || headers.get_all(header::TRANSFER_ENCODING).iter().count() > 1
 }
 
 /// Looks for the caller's credential in what is about to be sent upstream.
@@ -162,7 +185,14 @@ mod tests {
             rate_limit: None,
             timeout: Duration::from_secs(1),
             allow_private: false,
-            request_headers: vec!["anthropic-version".into()],
+            request_headers: vec![
+                "anthropic-version".into(),
+                "x-user-id".into(),
+                "x_role".into(),
+                "range".into(),
+            ],
+            forward_range: false,
+            credential_rejected_status: vec![401],
         }
     }
 
@@ -185,6 +215,12 @@ mod tests {
             ("te", "trailers"),
             ("expect", "100-continue"),
             ("accept-encoding", "gzip"),
+            // Listed by the service, as an older version may have stored it.
+            ("x-user-id", "root"),
+            ("x_role", "admin"),
+            ("x-tenant-id", "1"),
+            ("range", "bytes=0-9"),
+            ("if-range", "\"e\""),
         ] {
             caller.append(HeaderName::from_static(k), HeaderValue::from_static(v));
         }
@@ -203,10 +239,59 @@ mod tests {
     }
 
     #[test]
+    fn ranges_go_upstream_only_where_the_service_says_so() {
+        let mut caller = HeaderMap::new();
+        caller.append("range", HeaderValue::from_static("bytes=0-9"));
+        caller.append("if-range", HeaderValue::from_static("\"e\""));
+        let mut s = service();
+        assert!(!forwarded(&caller, &s).contains_key("range"));
+        s.forward_range = true;
+        let out = forwarded(&caller, &s);
+        assert!(out.contains_key("range") && out.contains_key("if-range"));
+    }
+
+    #[test]
+    fn a_service_may_set_an_identity_header_itself() {
+        let mut caller = HeaderMap::new();
+        caller.append("x-user-key", HeaderValue::from_static("mine"));
+        let mut s = service();
+        s.inject_header = "x-user-key".into();
+        s.request_headers = vec!["x-user-key".into()];
+        let mut out = forwarded(&caller, &s);
+        inject(&mut out, &s, b"sk-key").unwrap();
+        let set: Vec<_> = out.get_all("x-user-key").iter().collect();
+        assert_eq!(set, ["Bearer sk-key"]);
+    }
+
+    #[test]
     fn a_key_with_a_line_break_is_not_sent() {
         let mut out = HeaderMap::new();
         assert_eq!(inject(&mut out, &service(), b"sk\r\nx-evil: 1"), Err(Code::CredentialUnavailable));
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn only_what_can_be_searched_passes() {
+        let encoded_by = |name: &'static str, values: &[&'static str]| {
+            let mut h = HeaderMap::new();
+            for v in values {
+                h.append(name, HeaderValue::from_static(v));
+            }
+            encoded(&h)
+        };
+        assert!(!encoded(&HeaderMap::new()));
+        for fine in ["identity", "Identity"] {
+            assert!(!encoded_by("content-encoding", &[fine]), "{fine}");
+        }
+        assert!(!encoded_by("transfer-encoding", &["Chunked"]));
+        for bad in ["", " ", "gzip", "br", "x-unheard-of", "identity, gzip", "identity,", "aws-chunked"] {
+            assert!(encoded_by("content-encoding", &[bad]), "{bad:?}");
+        }
+        assert!(encoded_by("content-encoding", &["identity", "gzip"]));
+        for bad in ["", "gzip", "gzip, chunked", "chunked, chunked", "identity", "deflate"] {
+            assert!(encoded_by("transfer-encoding", &[bad]), "{bad:?}");
+        }
+        assert!(encoded_by("transfer-encoding", &["gzip", "chunked"]));
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Gateway {
 /// Methods that are never forwarded: a tunnel, and an echo of the head we made.
 const REFUSED_METHODS: &[Method] = &[Method::CONNECT, Method::TRACE];
 
+/// Names the call in our records. `x-request-id` stays the upstream's, for its support desk.
+const REQUEST_ID: &str = "x-gateway-request-id";
+
 impl Gateway {
     pub fn new(settings: Settings) -> Self {
         Gateway {
@@ -94,7 +97,7 @@ impl Gateway {
             Err(e) => e.response(id),
         };
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-            response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+            response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
         }
         response
     }
@@ -324,10 +327,10 @@ fn respond(
     let (parts, body) = answer.into_parts();
     let upstream = parts.status.as_u16();
     account.statuses(upstream, upstream);
-    let refused = if matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+    let refused = if service.credential_rejected_status.contains(&upstream) {
         // Our key was refused, not the caller's: its words are for nobody but the operator.
         Some(Code::UpstreamCredentialRejected)
-    } else if encoded(&parts.headers) {
+    } else if head::encoded(&parts.headers) {
         Some(Code::UpstreamEncoded)
     } else if parts.status.is_informational() {
         Some(Code::UpstreamInvalid)
@@ -355,14 +358,6 @@ fn respond(
     *response.version_mut() = Version::HTTP_11;
     *response.headers_mut() = headers;
     Ok(response)
-}
-
-/// True when the body cannot be searched because the upstream encoded it.
-fn encoded(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|v| !v.as_bytes().is_empty() && !v.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn rate_headers(headers: &mut HeaderMap, v: Verdict) {

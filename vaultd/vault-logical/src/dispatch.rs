@@ -38,6 +38,19 @@ pub struct ServiceConfig {
     /// Request headers forwarded beside the usual ones, lower-case: `anthropic-version`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub request_headers: Vec<String>,
+    /// `Range` and `If-Range` go upstream, too.
+    #[serde(default)]
+    pub forward_range: bool,
+    /// Statuses by which the upstream says that it does not accept the injected key.
+    #[serde(default = "rejected_by_default")]
+    pub credential_rejected_status: Vec<u16>,
+}
+
+/// What most providers mean by 401, and only by it.
+pub const CREDENTIAL_REJECTED: u16 = 401;
+
+fn rejected_by_default() -> Vec<u16> {
+    vec![CREDENTIAL_REJECTED]
 }
 
 /// Where the provider's key lies.

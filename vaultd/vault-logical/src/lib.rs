@@ -12,6 +12,7 @@ mod egress;
 mod engine;
 mod error;
 pub mod field;
+pub mod header;
 pub mod limits;
 mod operation;
 pub mod path;
@@ -22,8 +23,8 @@ mod view;
 pub use caller::{Caller, Connection, TokenKind, Transport};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatch::{
-    AllowRule, Binding, Call, CallerAuth, CallerAuthKind, CallerCredential, Completion, CredentialHandle,
-    Dispatch, Grant, InvokeGuard, Outcome, RateLimit, ServiceConfig,
+    AllowRule, Binding, CREDENTIAL_REJECTED, Call, CallerAuth, CallerAuthKind, CallerCredential, Completion,
+    CredentialHandle, Dispatch, Grant, InvokeGuard, Outcome, RateLimit, ServiceConfig,
 };
 pub use egress::{Egress, EgressRequest, EgressResponse};
 pub use engine::{

@@ -6,6 +6,7 @@ use crate::limits::{
 };
 use crate::params;
 use serde_json::Value;
+use vault_logical::header::{asks_for_range, never_forwarded};
 use vault_logical::{AllowRule, CallerAuth, CallerAuthKind, Data, Error, Result, field};
 
 /// Methods that the gateway forwards.
@@ -25,22 +26,6 @@ const RESERVED: &[&str] = &[
     "content-length",
     "expect",
 ];
-/// Headers of the caller that no service may ask for: credentials, what names the caller or its
-/// way here, what changes the method, and what the gateway sets itself.
-const NEVER_FORWARDED: &[&str] = &[
-    "authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "accept-encoding",
-];
-const NEVER_FORWARDED_PREFIXES: &[&str] = &["x-forwarded-", "x-vault-", "proxy-", "sec-"];
 const PLACE: &str = "{{credential}}";
 
 /// An object with no members beside `known`: a misspelt setting must not silently be none.
@@ -89,11 +74,12 @@ pub(super) fn request_headers(data: &Data, caller_header: &str, inject_header: &
     let mut checked = Vec::with_capacity(names.len());
     for name in names {
         let name = header(&name, "a name in \"request_headers\"")?;
-        if NEVER_FORWARDED.contains(&name.as_str())
-            || NEVER_FORWARDED_PREFIXES.iter().any(|p| name.starts_with(p))
-            || name == caller_header
-            || name == inject_header
-        {
+        if asks_for_range(&name) {
+            return Err(Error::invalid(
+                "\"request_headers\" may not name range and if-range: set \"forward_range\"",
+            ));
+        }
+        if never_forwarded(&name) || name == caller_header || name == inject_header {
             return Err(Error::invalid(
                 "a name in \"request_headers\" is of a header that is never forwarded",
             ));

@@ -2,13 +2,15 @@
 
 use super::{rules, upstream};
 use crate::limits::{
-    SERVICE_DEFAULT_TIMEOUT, SERVICE_MAX_FIELD_BYTES, SERVICE_MAX_REQUESTS, SERVICE_MAX_TIMEOUT,
-    SERVICE_MAX_WINDOW,
+    SERVICE_DEFAULT_TIMEOUT, SERVICE_MAX_FIELD_BYTES, SERVICE_MAX_REQUESTS, SERVICE_MAX_STATUSES,
+    SERVICE_MAX_TIMEOUT, SERVICE_MAX_WINDOW,
 };
 use crate::pem;
 use serde_json::{Value, json};
 use std::time::Duration;
-use vault_logical::{Binding, CallerAuthKind, Data, Error, RateLimit, Result, ServiceConfig, field};
+use vault_logical::{
+    Binding, CREDENTIAL_REJECTED, CallerAuthKind, Data, Error, RateLimit, Result, ServiceConfig, field,
+};
 
 pub(super) const FORM: u8 = 1;
 pub(super) const FIELDS: &[&str] = &[
@@ -20,6 +22,8 @@ pub(super) const FIELDS: &[&str] = &[
     "auth",
     "caller_header",
     "request_headers",
+    "forward_range",
+    "credential_rejected_status",
     "rate_limit",
     "timeout",
     "allow_private",
@@ -77,6 +81,29 @@ fn rate_limit(data: &Data) -> Result<Option<RateLimit>> {
     Ok(Some(RateLimit { requests, window: whole_seconds(window, SERVICE_MAX_WINDOW, "rate_limit.window")? }))
 }
 
+/// The statuses that mean "your key is not valid": AWS says so with 403, Gemini with 400.
+fn rejected(data: &Data) -> Result<Vec<u16>> {
+    let name = "credential_rejected_status";
+    let bad = || {
+        Error::invalid(format!(
+            "field \"{name}\" must be a list of at most {SERVICE_MAX_STATUSES} statuses from 400 to 599"
+        ))
+    };
+    let mut statuses = match data.get(name) {
+        None | Some(Value::Null) => vec![CREDENTIAL_REJECTED],
+        Some(Value::Array(list)) if list.len() <= SERVICE_MAX_STATUSES => {
+            let status = |v: &Value| v.as_u64().and_then(|n| u16::try_from(n).ok());
+            list.iter()
+                .map(|v| status(v).filter(|n| (400..=599).contains(n)).ok_or_else(bad))
+                .collect::<Result<Vec<u16>>>()?
+        }
+        Some(_) => return Err(bad()),
+    };
+    statuses.sort_unstable();
+    statuses.dedup();
+    Ok(statuses)
+}
+
 /// A write states the whole service: nothing of an older one is left in force by omission.
 pub(super) fn parse(data: &Data, own_mount: &str) -> Result<ServiceConfig> {
     let allow_private = field::boolean(data, "allow_private")?.unwrap_or(false);
@@ -100,6 +127,8 @@ pub(super) fn parse(data: &Data, own_mount: &str) -> Result<ServiceConfig> {
         allow: rules::allow(data)?,
         auth: rules::auth(data)?,
         request_headers: rules::request_headers(data, &caller_header, &inject_header)?,
+        forward_range: field::boolean(data, "forward_range")?.unwrap_or(false),
+        credential_rejected_status: rejected(data)?,
         caller_header,
         inject_header,
         rate_limit: rate_limit(data)?,
@@ -126,6 +155,8 @@ pub(super) fn describe(s: &ServiceConfig) -> Data {
         ("auth", s.auth.iter().map(auth).collect()),
         ("caller_header", s.caller_header.clone().into()),
         ("request_headers", s.request_headers.clone().into()),
+        ("forward_range", s.forward_range.into()),
+        ("credential_rejected_status", s.credential_rejected_status.clone().into()),
         (
             "rate_limit",
             s.rate_limit
