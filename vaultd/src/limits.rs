@@ -111,7 +111,7 @@ pub const MAX_LOG_LINES: usize = 4096;
 /// Longest log line, in bytes.
 pub const MAX_LOG_LINE_BYTES: usize = 16 * 1024;
 /// How long the last log lines may take to leave at exit.
-pub const LOG_FLUSH_DEADLINE: Duration = Duration::from_millis(200);
+pub const LOG_FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
 // --- egress ---
 

@@ -90,9 +90,7 @@ fn start(config: Config, prepare: impl for<'a> FnOnce(&'a Daemon, &'a Arena) -> 
         Ok(runtime) => runtime,
         Err(e) => return failed(&e),
     };
-    let code = runtime.block_on(serve(&config, process, &log, prepare));
-    log.flush();
-    code
+    runtime.block_on(serve(&config, process, &log, prepare))
 }
 
 fn failed(e: &dyn std::error::Error) -> ExitCode {
