@@ -209,11 +209,12 @@ impl Unsealed {
         let m = self.mounts.at(&path).ok_or_else(unauthenticated)?;
         let now = self.clock.now();
         let key = identity_key(jwt, &m, auth.role.as_deref());
-        let cached = self.invoke.identity(&key, now);
+        let method = m.engine.auth_method().ok_or_else(unauthenticated)?;
+        let epoch = method.epoch();
+        let cached = self.invoke.identity(&key, now).filter(|i| i.epoch == epoch);
         let identity = match cached {
             Some(i) => i,
             None => {
-                let method = m.engine.auth_method().ok_or_else(unauthenticated)?;
                 let generation = self.invoke.generation(m.mount.uuid);
                 self.warm(&m).await?;
                 method.prepare_identify(jwt).await?;
@@ -229,7 +230,7 @@ impl Unsealed {
                         _ => e,
                     })?;
                 let until = now.plus(IDENTITY_TTL).min(found.expires.unwrap_or(now));
-                let identity = CachedIdentity { auth: Arc::new(found), until, mount: m.mount.uuid };
+                let identity = CachedIdentity { auth: Arc::new(found), until, mount: m.mount.uuid, epoch };
                 self.invoke.keep_identity(key, identity.clone(), generation);
                 identity
             }

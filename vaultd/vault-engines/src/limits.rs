@@ -56,6 +56,12 @@ pub const JWT_MAX_GROUPS: usize = 256;
 pub const JWT_DEFAULT_LEEWAY: u64 = 60;
 /// Most clock skew a role may allow, in seconds.
 pub const JWT_MAX_LEEWAY: u64 = 60;
+/// Longest life of a token (`exp` less `iat`) unless the configuration says otherwise, in seconds.
+pub const JWT_DEFAULT_LIFETIME: u64 = 24 * 3600;
+/// Longest life that a configuration may admit, in seconds.
+pub const JWT_MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
+/// ECDSA signatures whose accepted form a mount remembers.
+pub const JWT_MAX_SPELLINGS: usize = 16 * 1024;
 /// Most static public keys of a mount, and most values of one list of a role.
 pub const JWT_MAX_LIST: usize = 64;
 /// Largest PEM text, in bytes.

@@ -304,6 +304,12 @@ impl Bench {
         f(&*self.engine, &mut cx).await
     }
 
+    /// A record as another version of the engine left it.
+    pub(crate) fn put_record(&self, path: &str, value: &[u8]) {
+        self.store.lock().records.insert(path.to_string(), (1, value.to_vec()));
+        self.engine.invalidate(path);
+    }
+
     /// Runs `f` with a context over a read-only transaction.
     pub(crate) async fn inspect<T>(&self, f: impl AsyncFnOnce(&dyn Engine, &mut Context<'_>) -> T) -> T {
         self.with(&mut MemView::new(&self.store), f).await

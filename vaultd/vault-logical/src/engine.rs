@@ -155,6 +155,11 @@ pub trait AuthMethod: Send + Sync {
     async fn prepare_identify(&self, credential: &str) -> Result<()>;
     /// Verifies `credential` for `role`.
     async fn identify(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth>;
+    /// Raised when identities established before no longer hold for a reason outside the store (an
+    /// issuer's key is gone). Read before `identify`, compared before a kept answer is used.
+    fn epoch(&self) -> u64 {
+        0
+    }
 }
 
 /// Makes the engine of a mount.

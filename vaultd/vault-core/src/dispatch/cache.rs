@@ -26,6 +26,8 @@ pub struct CachedIdentity {
     pub auth: Arc<Auth>,
     pub until: Timestamp,
     pub mount: Uuid,
+    /// The method's [`vault_logical::AuthMethod::epoch`] before it answered.
+    pub epoch: u64,
 }
 
 #[derive(Default)]

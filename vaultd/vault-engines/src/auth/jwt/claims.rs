@@ -65,6 +65,11 @@ pub(super) fn registered(
             return Err(Refused("not valid yet"));
         }
     }
+    // A token without a date of its own begins now: what is left of it must fit.
+    let begins = date(c, "iat")?.or(date(c, "nbf")?).unwrap_or(now);
+    if expires > begins.plus(config.max_lifetime()) {
+        return Err(Refused("lives longer than the configuration allows"));
+    }
     let issuer = text(c, "iss")?;
     if !config.bound_issuer.is_empty() && issuer != Some(config.bound_issuer.as_str()) {
         return Err(Refused("another issuer"));

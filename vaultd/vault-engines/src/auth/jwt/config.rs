@@ -1,11 +1,13 @@
 //! `config`: where the keys come from, and who issues the tokens.
 
 use super::keys::KeySet;
+use super::kind::Accepted;
 use super::token::Alg;
-use crate::limits::JWT_MAX_LIST;
+use crate::limits::{JWT_DEFAULT_LIFETIME, JWT_MAX_LIFETIME, JWT_MAX_LIST};
 use crate::{params, pem};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 use vault_logical::{Context, Data, Error, ErrorKind, Request, Response, Result, ViewExt, field};
 
 const FORM: u8 = 1;
@@ -17,6 +19,8 @@ const FIELDS: &[&str] = &[
     "bound_issuer",
     "jwt_supported_algs",
     "default_role",
+    "max_lifetime",
+    "token_kind",
 ];
 /// Vault's settings for what is not built here: refused when they say anything.
 const UNBUILT: &[&str] = &[
@@ -41,6 +45,13 @@ pub(super) struct Config {
     pub bound_issuer: String,
     pub algs: Vec<String>,
     pub default_role: String,
+    /// Longest `exp` less `iat`, in seconds; 0: the default. Records written before it existed have
+    /// none.
+    #[serde(default)]
+    max_lifetime: u64,
+    /// As [`Accepted::parse`] takes it.
+    #[serde(default)]
+    token_kind: String,
 }
 
 impl Config {
@@ -49,6 +60,16 @@ impl Config {
             Some(c) if c.v != FORM => Err(Error::internal("stored configuration is of a newer form")),
             c => Ok(c),
         }
+    }
+
+    /// How long a token may live from its issue to its end.
+    pub fn max_lifetime(&self) -> Duration {
+        Duration::from_secs(if self.max_lifetime == 0 { JWT_DEFAULT_LIFETIME } else { self.max_lifetime })
+    }
+
+    /// Which kinds of tokens are accepted.
+    pub fn kinds(&self) -> Accepted {
+        Accepted::parse(&self.token_kind).unwrap_or_default()
     }
 
     pub fn allows(&self, alg: Alg) -> bool {
@@ -91,12 +112,15 @@ fn check_url(url: &str) -> Result<()> {
 
 pub(super) async fn read(cx: &mut Context<'_>, request: &Request) -> Result<Response> {
     let c = Config::load(cx).await?.ok_or_else(Error::not_found)?;
+    let max_lifetime = c.max_lifetime().as_secs();
     let mut d = Data::new();
     d.insert("bound_issuer".into(), c.bound_issuer.into());
     d.insert("default_role".into(), c.default_role.into());
     d.insert("jwks_ca_pem".into(), c.jwks_ca_pem.into());
     d.insert("jwks_url".into(), c.jwks_url.into());
     d.insert("jwt_supported_algs".into(), c.algs.into());
+    d.insert("max_lifetime".into(), max_lifetime.into());
+    d.insert("token_kind".into(), c.token_kind.into());
     d.insert("jwt_validation_pubkeys".into(), c.pubkeys.into());
     Ok(params::check(Response::data(d), &request.data, &[], &[]))
 }
@@ -124,6 +148,8 @@ pub(super) async fn write(cx: &mut Context<'_>, request: &Request) -> Result<Res
         bound_issuer: text("bound_issuer")?,
         algs: list("jwt_supported_algs")?,
         default_role: text("default_role")?.to_lowercase(),
+        max_lifetime: field::duration(data, "max_lifetime")?.map_or(0, |d| d.as_secs()),
+        token_kind: text("token_kind")?,
     };
     check(&config)?;
     cx.view.put_json(PATH, &config).await?;
@@ -140,7 +166,7 @@ fn check(c: &Config) -> Result<()> {
     }
     if KeySet::from_pem(c.pubkeys.iter().map(String::as_str)).is_none() {
         return Err(Error::invalid(
-            "a public key is not usable: one PEM block each, RSA of 2048 to 8192 bits, EC P-256 or P-384, or Ed25519",
+            "a public key is not usable: one PEM block each, RSA of 2048 to 8192 bits, a point of EC P-256 or P-384, or Ed25519 of full order",
         ));
     }
     if !c.jwks_url.is_empty() {
@@ -152,6 +178,14 @@ fn check(c: &Config) -> Result<()> {
     if c.algs.iter().any(|a| Alg::parse(a).is_none()) {
         return Err(Error::invalid(
             "\"jwt_supported_algs\" may hold RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA",
+        ));
+    }
+    if c.max_lifetime > JWT_MAX_LIFETIME {
+        return Err(Error::invalid(format!("\"max_lifetime\" must be at most {JWT_MAX_LIFETIME} seconds")));
+    }
+    if Accepted::parse(&c.token_kind).is_none() {
+        return Err(Error::invalid(
+            "\"token_kind\" must be \"access\", \"id\", or \"\" for all but refresh tokens",
         ));
     }
     if !c.default_role.is_empty() && !params::is_name(&c.default_role, b"") {

@@ -9,6 +9,7 @@ use super::token::Alg;
 use crate::limits::{JWKS_FETCH_TIMEOUT, JWKS_FRESH, JWKS_MAX_STALE, JWKS_MAX_WAITERS, JWKS_MIN_INTERVAL};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use vault_logical::{Egress, EgressRequest};
@@ -17,6 +18,8 @@ pub(super) struct Jwks {
     url: String,
     ca_pem: Option<String>,
     egress: Arc<dyn Egress>,
+    /// Raised when a key is gone from the set.
+    epoch: Arc<AtomicU64>,
     state: Mutex<State>,
 }
 
@@ -41,8 +44,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl Jwks {
-    pub fn new(url: String, ca_pem: Option<String>, egress: Arc<dyn Egress>) -> Arc<Self> {
-        Arc::new(Jwks { url, ca_pem, egress, state: Mutex::default() })
+    pub fn new(
+        url: String,
+        ca_pem: Option<String>,
+        egress: Arc<dyn Egress>,
+        epoch: Arc<AtomicU64>,
+    ) -> Arc<Self> {
+        Arc::new(Jwks { url, ca_pem, egress, epoch, state: Mutex::default() })
     }
 
     /// The set, unless it could not be renewed for too long.
@@ -104,7 +112,14 @@ impl Jwks {
         let mut s = self.state.lock();
         s.running = None;
         match keys {
-            Some(k) => s.keys = Some((Arc::new(k), Instant::now())),
+            Some(k) => {
+                let gone = s.keys.as_ref().is_some_and(|(older, _)| !k.keeps(older));
+                s.keys = Some((Arc::new(k), Instant::now()));
+                if gone {
+                    // After the new set is in place: whoever reads the new number verifies with it.
+                    self.epoch.fetch_add(1, Ordering::AcqRel);
+                }
+            }
             None => tracing::warn!("JWKS could not be fetched; the keys in use stay"),
         }
     }

@@ -4,33 +4,54 @@ use super::der::{self, rsa_is_strong};
 use super::strict;
 use super::token::{Alg, Family, Unverified};
 use crate::limits::{JWKS_MAX_BYTES, JWKS_MAX_KEYS, JWT_MAX_DEPTH, JWT_MAX_KID_BYTES};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 pub(super) struct PublicKey {
     family: Family,
     key: DecodingKey,
+    /// The numbers it is made of: equal for the same key.
+    bytes: Vec<u8>,
 }
 
 impl PublicKey {
     pub fn rsa(n: Vec<u8>, e: Vec<u8>) -> Option<Self> {
-        rsa_is_strong(&n, &e)
-            .then(|| PublicKey { family: Family::Rsa, key: DecodingKey::from_rsa_raw_components(&n, &e) })
+        rsa_is_strong(&n, &e).then(|| PublicKey {
+            family: Family::Rsa,
+            key: DecodingKey::from_rsa_raw_components(&n, &e),
+            bytes: [e, n].concat(),
+        })
     }
 
     /// An uncompressed point of a curve, or the 32 bytes of an Ed25519 key.
     pub fn point(family: Family, bytes: &[u8]) -> Option<Self> {
         let uncompressed = |len: usize| bytes.len() == len && bytes.first() == Some(&4);
         let key = match family {
-            Family::P256 if uncompressed(65) => DecodingKey::from_ec_der(bytes),
-            Family::P384 if uncompressed(97) => DecodingKey::from_ec_der(bytes),
-            Family::Ed25519 if bytes.len() == 32 => DecodingKey::from_ed_der(bytes),
+            // Parsing checks that the point lies on the curve.
+            Family::P256 if uncompressed(65) => {
+                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes).ok()?;
+                DecodingKey::from_ec_der(bytes)
+            }
+            Family::P384 if uncompressed(97) => {
+                ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, bytes).ok()?;
+                DecodingKey::from_ec_der(bytes)
+            }
+            Family::Ed25519 if is_sound_ed25519(bytes) => DecodingKey::from_ed_der(bytes),
             _ => return None,
         };
-        Some(PublicKey { family, key })
+        Some(PublicKey { family, key, bytes: bytes.to_vec() })
     }
+}
+
+/// On the curve, in its one encoding, and not of small order: under such a key anybody can make a
+/// signature that fits any text.
+fn is_sound_ed25519(bytes: &[u8]) -> bool {
+    let key = <&[u8; 32]>::try_from(bytes).ok().and_then(|b| VerifyingKey::from_bytes(b).ok());
+    key.is_some_and(|k| !k.is_weak() && k.to_edwards().compress().as_bytes() == bytes)
 }
 
 struct Entry {
@@ -89,6 +110,15 @@ impl KeySet {
     fn candidates<'a>(&'a self, alg: Alg, kid: Option<&'a str>) -> impl Iterator<Item = &'a Entry> {
         let named = move |e: &&Entry| self.unnamed || kid.is_none() || e.kid.as_deref() == kid;
         self.entries.iter().filter(move |e| e.may_verify(alg)).filter(named)
+    }
+
+    /// True when every key of `older` is here, under its name and for its algorithm.
+    pub fn keeps(&self, older: &KeySet) -> bool {
+        let same = |a: &Entry, b: &Entry| {
+            (&a.kid, a.alg, a.public.family, &a.public.bytes)
+                == (&b.kid, b.alg, b.public.family, &b.public.bytes)
+        };
+        older.entries.iter().all(|old| self.entries.iter().any(|e| same(old, e)))
     }
 
     /// Whether a newer set should be asked for.

@@ -10,7 +10,9 @@ mod config;
 mod der;
 mod jwks;
 mod keys;
+mod kind;
 mod role;
+mod spelling;
 mod strict;
 mod token;
 
@@ -24,8 +26,9 @@ use jwks::Jwks;
 use keys::{KeySet, Verdict};
 use parking_lot::RwLock;
 use role::Role;
+use spelling::Spellings;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use token::{Refused, Unverified};
 use vault_logical::{
@@ -37,7 +40,13 @@ pub(crate) const FACTORY: Factory = Factory {
     type_name: "jwt",
     kind: EngineKind::Auth,
     make: |_, egress| {
-        Ok(Arc::new(Jwt { egress, source: RwLock::default(), outdated: AtomicBool::new(true) }))
+        Ok(Arc::new(Jwt {
+            egress,
+            source: RwLock::default(),
+            outdated: AtomicBool::new(true),
+            epoch: Arc::default(),
+            spellings: Spellings::default(),
+        }))
     },
 };
 
@@ -72,6 +81,17 @@ struct Jwt {
     source: RwLock<Option<Arc<Source>>>,
     /// The configuration may have changed since `source` was made.
     outdated: AtomicBool,
+    /// Counts the times that a key was gone from a fetched set.
+    epoch: Arc<AtomicU64>,
+    spellings: Spellings,
+}
+
+/// Where an identity is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Login,
+    /// A call through the gateway, with nothing but this token.
+    Gateway,
 }
 
 enum Route<'a> {
@@ -109,7 +129,7 @@ impl Jwt {
             Keys::Static(Arc::new(set.ok_or_else(|| Error::internal("a stored public key is not usable"))?))
         } else {
             let ca_pem = Some(config.jwks_ca_pem.clone()).filter(|s| !s.is_empty());
-            Keys::Fetched(Jwks::new(config.jwks_url.clone(), ca_pem, self.egress.clone()))
+            Keys::Fetched(Jwks::new(config.jwks_url.clone(), ca_pem, self.egress.clone(), self.epoch.clone()))
         };
         let made = Arc::new(Source { version: config.version, keys });
         let mut slot = self.source.write();
@@ -149,7 +169,13 @@ impl Jwt {
     }
 
     /// Whom `credential` identifies under `role`: cheap checks, then the signature, then the rest.
-    async fn establish(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth> {
+    async fn establish(
+        &self,
+        cx: &mut Context<'_>,
+        credential: &str,
+        role: Option<&str>,
+        purpose: For,
+    ) -> Result<Auth> {
         let config =
             Config::load(cx).await?.ok_or_else(|| Error::invalid("the auth method is not configured"))?;
         let name = match role {
@@ -164,12 +190,25 @@ impl Jwt {
             false => None,
         };
         let role = role.ok_or_else(|| refused(Refused("no such role")))?;
+        if purpose == For::Gateway && (config.bound_issuer.is_empty() || role.bound_audiences.is_empty()) {
+            // Such a role may be as old as the store: it goes on to log in, and calls nothing.
+            tracing::warn!(
+                role = name,
+                "a gateway service names a JWT role without bound_audiences, or its config has no bound_issuer: refused"
+            );
+            return Err(refused(Refused("the role is too open for the gateway")));
+        }
         let t = token::parse(credential).map_err(refused)?;
         if !config.allows(t.alg) {
             return Err(refused(Refused("algorithm is not allowed")));
         }
         let expires = claims::registered(t.claims(), &config, &role, cx.clock.now()).map_err(refused)?;
+        kind::check(t.claims(), t.typed_access, config.kinds()).map_err(refused)?;
         self.verify(&t, &config)?;
+        let until = expires.plus(role.leeway().expiration);
+        if !self.spellings.accepts(t.alg.family(), &t.signature_bytes(), until, cx.clock.now()) {
+            return Err(refused(Refused("the other form of a signature that was accepted")));
+        }
         let claims = t.into_claims();
         claims::bound(&claims, &role).map_err(refused)?;
         let alias = claims::alias(&claims, &role).map_err(refused)?.to_string();
@@ -193,7 +232,7 @@ impl Jwt {
         let jwt = field::string(&request.data, "jwt")?.filter(|s| !s.is_empty());
         let jwt = jwt.ok_or_else(|| Error::invalid("missing token"))?;
         let role = field::string(&request.data, "role")?;
-        let auth = self.establish(cx, &jwt, role.as_deref()).await?;
+        let auth = self.establish(cx, &jwt, role.as_deref(), For::Login).await?;
         let response = Response { auth: Some(auth), ..Response::empty() };
         Ok(params::check(response, &request.data, &["jwt", "role", "distributed_claim_access_token"], &[]))
     }
@@ -286,6 +325,10 @@ impl AuthMethod for Jwt {
     }
 
     async fn identify(&self, cx: &mut Context<'_>, credential: &str, role: Option<&str>) -> Result<Auth> {
-        self.establish(cx, credential, role).await
+        self.establish(cx, credential, role, For::Gateway).await
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct Unverified<'a> {
     pub signed: &'a str,
     /// Base64url.
     pub signature: &'a str,
+    /// The header says `at+jwt`: an access token (RFC 9068).
+    pub typed_access: bool,
     claims: Claims,
 }
 
@@ -103,6 +105,9 @@ impl Unverified<'_> {
     /// The claims, for checks that only refuse. Nothing may be granted from them.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+    pub fn signature_bytes(&self) -> Vec<u8> {
+        decode(self.signature).unwrap_or_default()
     }
     pub fn into_claims(self) -> Claims {
         self.claims
@@ -133,28 +138,30 @@ pub(super) fn parse(token: &str) -> Result<Unverified<'_>, Refused> {
     // A dot more is in no alphabet: decoding refuses it.
     decode(signature)?;
     let header = json(header)?;
-    let (alg, kid) = check_header(&header)?;
-    Ok(Unverified { alg, kid, signed, signature, claims: json(claims)? })
+    let (alg, kid, typed_access) = check_header(&header)?;
+    Ok(Unverified { alg, kid, typed_access, signed, signature, claims: json(claims)? })
 }
 
 /// `jwk`, `jku`, `x5u` and `x5c` are not looked at: a token does not bring its own key.
-fn check_header(header: &Map<String, Value>) -> Result<(Alg, Option<String>), Refused> {
+fn check_header(header: &Map<String, Value>) -> Result<(Alg, Option<String>, bool), Refused> {
     // Extensions we do not know, payloads that are not claims, compressed or encrypted tokens.
     for name in ["crit", "b64", "zip", "enc", "cty"] {
         if header.contains_key(name) {
             return Err(Refused("a header parameter that changes what the token means"));
         }
     }
-    match header.get("typ") {
-        None => {}
+    let typed_access = match header.get("typ") {
+        None => false,
         Some(Value::String(t)) => {
             let t = t.to_ascii_lowercase();
-            if !matches!(t.strip_prefix("application/").unwrap_or(&t), "jwt" | "at+jwt") {
-                return Err(Refused("a token of another type"));
+            match t.strip_prefix("application/").unwrap_or(&t) {
+                "jwt" => false,
+                "at+jwt" => true,
+                _ => return Err(Refused("a token of another type")),
             }
         }
         Some(_) => return Err(Refused("typ is not a string")),
-    }
+    };
     let alg = match header.get("alg") {
         Some(Value::String(s)) => Alg::parse(s).ok_or(Refused("algorithm is not allowed"))?,
         _ => return Err(Refused("no algorithm")),
@@ -164,7 +171,7 @@ fn check_header(header: &Map<String, Value>) -> Result<(Alg, Option<String>), Re
         Some(Value::String(s)) if s.len() <= JWT_MAX_KID_BYTES => Some(s.clone()),
         Some(_) => return Err(Refused("kid is not a short string")),
     };
-    Ok((alg, kid))
+    Ok((alg, kid, typed_access))
 }
 
 #[cfg(test)]

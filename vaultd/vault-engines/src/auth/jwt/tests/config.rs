@@ -21,6 +21,7 @@ fn config_is_read_back_whole() {
             json!({
                 "jwt_validation_pubkeys": [ed().pem()], "bound_issuer": ISSUER, "jwt_supported_algs": ["EdDSA"],
                 "default_role": "web", "jwks_url": "", "jwks_ca_pem": "",
+                "max_lifetime": 86400, "token_kind": "",
             })
         );
         for (bad, kind) in [
@@ -136,4 +137,72 @@ fn roles() {
         }
         assert_eq!(b.read("login").await.unwrap_err().kind(), ErrorKind::UnsupportedOperation);
     });
+}
+
+/// What the first version wrote has neither a lifetime nor a kind: the defaults hold.
+#[test]
+fn a_configuration_of_the_first_version_is_read() {
+    run(async {
+        let b = Bench::mount("jwt", &[]);
+        let stored = json!({
+            "v": 1, "version": 3, "pubkeys": [ed().pem()], "jwks_url": "", "jwks_ca_pem": "",
+            "bound_issuer": ISSUER, "algs": [], "default_role": "",
+        });
+        b.put_record("config", stored.to_string().as_bytes());
+        b.write("role/app", role(json!({}))).await.unwrap();
+        assert_eq!(data(&b.read("config").await.unwrap())["max_lifetime"], 86400);
+        login(&b, &jwt(ed(), &claims(json!({})))).await.unwrap();
+        let long = json!({"exp": START + 2 * 86400});
+        assert!(login(&b, &jwt(ed(), &claims(long))).await.is_err(), "the default counts for it too");
+    });
+}
+
+/// Keys under which anybody can sign, or nobody: RFC 8725, 3.4.
+#[test]
+fn keys_that_are_no_keys_are_refused_when_configured() {
+    run(async {
+        let b = Bench::mount("jwt", &[]);
+        let ed25519 = |bytes: &[u8]| {
+            let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+            sign::pem("PUBLIC KEY", &[&head[..], bytes].concat())
+        };
+        let mut off_curve = p256().der();
+        *off_curve.last_mut().unwrap() ^= 1;
+        let mut not_canonical = [0xff; 32]; // y = p + 3, a point that has a shorter spelling
+        not_canonical[0] = 0xf0;
+        not_canonical[31] = 0x7f;
+        let order_8 = hex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05");
+        for (what, pem) in [
+            ("a point beside P-256", sign::pem("PUBLIC KEY", &off_curve)),
+            (
+                "order 1",
+                ed25519(&{
+                    let mut one = [0; 32];
+                    one[0] = 1;
+                    one
+                }),
+            ),
+            ("order 4", ed25519(&[0; 32])),
+            ("order 8", ed25519(&order_8)),
+            (
+                "beside Ed25519",
+                ed25519(&{
+                    let mut two = [0; 32];
+                    two[0] = 2;
+                    two
+                }),
+            ),
+            ("not canonical", ed25519(&not_canonical)),
+        ] {
+            let e = b.write("config", json!({"jwt_validation_pubkeys": [pem]})).await;
+            assert_eq!(e.map(|_| ()).unwrap_err().kind(), ErrorKind::InvalidRequest, "{what}");
+        }
+        for good in [p256(), sign::p384(), ed(), sign::rsa()] {
+            b.write("config", json!({"jwt_validation_pubkeys": [good.pem()]})).await.unwrap();
+        }
+    });
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }

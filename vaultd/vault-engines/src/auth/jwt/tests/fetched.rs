@@ -279,3 +279,30 @@ fn a_restart_fetches_before_the_first_login() {
         assert_eq!(b.egress.calls.lock().last().unwrap(), "https://other.example/jwks");
     });
 }
+
+/// Kept identities fall with the key that made them; a key more, or the same set again, ends none.
+#[test]
+fn a_key_that_is_gone_raises_the_epoch() {
+    run(async {
+        let b = fetching(json!([p256().jwk("a"), ed().jwk("c")])).await;
+        login(&b, &named(p256(), "a")).await.unwrap();
+        let epoch = || b.engine.auth_method().expect("an auth method").epoch();
+        let first = epoch();
+        let refetched = async |keys: Value| {
+            serve(&b, keys);
+            let before = fetches(&b);
+            pass(JWKS_MIN_INTERVAL).await;
+            assert!(login(&b, &named(p256(), "unknown")).await.is_err());
+            assert_eq!(fetches(&b), before + 1);
+            epoch()
+        };
+        assert_eq!(refetched(json!([p256().jwk("a"), ed().jwk("c")])).await, first);
+        assert_eq!(refetched(json!([p256().jwk("a"), ed().jwk("c"), rsa().jwk("b")])).await, first);
+        let second = refetched(json!([p256().jwk("a"), rsa().jwk("b")])).await;
+        assert!(second > first, "a key is gone");
+        let third = refetched(json!([other_p256().jwk("a"), rsa().jwk("b")])).await;
+        assert!(third > second, "another key under its name");
+        let restricted = merged(rsa().jwk("b"), json!({"alg": "RS512"}));
+        assert!(refetched(json!([other_p256().jwk("a"), restricted])).await > third, "for less than before");
+    });
+}

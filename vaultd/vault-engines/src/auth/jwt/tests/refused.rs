@@ -408,3 +408,99 @@ fn weak_and_broken_keys_cannot_be_configured() {
         b.write("config", config(format!("\n  {}", p384().pem()))).await.unwrap();
     });
 }
+
+/// Whichever form of an ECDSA signature comes first is the token; the other is refused. Neither is
+/// refused for what it is: issuers produce both.
+#[test]
+fn each_token_has_one_accepted_spelling() {
+    use crate::auth::jwt::spelling::other_form;
+    use crate::auth::jwt::token::Family;
+    run(async {
+        for (k, family) in [(p256(), Family::P256), (p384(), Family::P384)] {
+            for other_first in [false, true] {
+                let b = bench(&[k]).await;
+                let good = jwt(k, &claims(json!({})));
+                let (message, signature) = good.rsplit_once('.').unwrap();
+                let raw = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).unwrap();
+                let other = format!("{message}.{}", b64(other_form(family, &raw)));
+                let (first, second) = if other_first { (&other, &good) } else { (&good, &other) };
+                login(&b, first).await.unwrap();
+                refused(&b, "the other form", second).await;
+                login(&b, first).await.unwrap();
+                // The same claims signed again are another token.
+                login(&b, &jwt(k, &claims(json!({})))).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn lifetimes() {
+    run(async {
+        let day = 24 * 3600;
+        let b = bench(&[ed()]).await;
+        let t = |more: Value| jwt(ed(), &claims(more));
+        login(&b, &t(json!({"exp": START - 10 + day}))).await.unwrap();
+        refused(&b, "a second more than a day", &t(json!({"exp": START - 9 + day}))).await;
+        refused(&b, "ten years", &t(json!({"exp": START + 3650 * day}))).await;
+        let old = json!({"iat": START - 30 * day, "nbf": START - 10});
+        refused(&b, "a month old", &t(old)).await;
+        let undated = |exp: i64| t(json!({"iat": null, "nbf": null, "exp": exp}));
+        login(&b, &undated(START + day)).await.unwrap();
+        refused(&b, "no date, two days left", &undated(START + 2 * day)).await;
+        refused(&b, "no iat, an old nbf", &t(json!({"iat": null, "nbf": START - 2 * day}))).await;
+        let config = json!({"jwt_validation_pubkeys": [ed().pem()], "bound_issuer": ISSUER});
+        b.write("config", merged(config.clone(), json!({"max_lifetime": "1h"}))).await.unwrap();
+        refused(&b, "more than its hour", &t(json!({"exp": START - 9 + 3600}))).await;
+        b.write("config", merged(config.clone(), json!({"max_lifetime": "90d"}))).await.unwrap();
+        login(&b, &t(json!({"exp": START + 80 * day}))).await.unwrap();
+        let endless = merged(config, json!({"max_lifetime": "9999d"}));
+        assert!(b.write("config", endless).await.is_err());
+    });
+}
+
+#[test]
+fn a_refresh_token_is_never_an_access_token() {
+    run(async {
+        let k = ed();
+        let b = bench(&[k]).await;
+        for typ in ["JWT", "at+jwt", "application/at+jwt"] {
+            let header = json!({"alg": "EdDSA", "typ": typ}).to_string();
+            let with = |more: Value| token(k, &header, &claims(more).to_string());
+            login(&b, &with(json!({"type": "access"}))).await.unwrap();
+            for name in ["type", "typ", "token_type", "token_use"] {
+                refused(&b, name, &with(json!({name: "refresh"}))).await;
+            }
+        }
+        let config = json!({"jwt_validation_pubkeys": [k.pem()], "bound_issuer": ISSUER});
+        b.write("config", merged(config.clone(), json!({"token_kind": "access"}))).await.unwrap();
+        refused(&b, "no kind", &jwt(k, &claims(json!({})))).await;
+        refused(&b, "an id token", &jwt(k, &claims(json!({"token_use": "id"})))).await;
+        login(&b, &jwt(k, &claims(json!({"token_use": "access"})))).await.unwrap();
+        assert!(b.write("config", merged(config, json!({"token_kind": "refresh"}))).await.is_err());
+    });
+}
+
+/// A role that a gateway service names pins issuer and audience; elsewhere Vault's rules hold.
+#[test]
+fn the_gateway_takes_no_role_that_is_open_to_other_issuers_or_audiences() {
+    run(async {
+        let identify = async |b: &Bench, jwt: &str| {
+            b.inspect(async |e, cx| {
+                e.auth_method().expect("an auth method").identify(cx, jwt, Some("app")).await
+            })
+            .await
+        };
+        let b = bench(&[ed()]).await;
+        let good = jwt(ed(), &claims(json!({})));
+        identify(&b, &good).await.unwrap();
+        b.write("config", json!({"jwt_validation_pubkeys": [ed().pem()]})).await.unwrap();
+        assert!(identify(&b, &good).await.is_err(), "any issuer");
+        login(&b, &good).await.unwrap();
+        let b = bench(&[ed()]).await;
+        b.write("role/app", json!({"bound_audiences": [], "bound_subject": "svc"})).await.unwrap();
+        let meant_for_nobody = jwt(ed(), &claims(json!({"aud": null})));
+        assert!(identify(&b, &meant_for_nobody).await.is_err(), "any audience");
+        login(&b, &meant_for_nobody).await.unwrap();
+    });
+}
