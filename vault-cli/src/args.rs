@@ -60,6 +60,12 @@ pub struct Flags {
     /// Print only this field of the answer
     #[arg(long, global = true, value_name = "NAME", help_heading = "Output")]
     pub field: Option<String>,
+    /// Send nothing: print the curl command that would do the same, values included
+    #[arg(long, global = true, help_heading = "Output", conflicts_with = "output_policy")]
+    pub output_curl_string: bool,
+    /// Send nothing: print the policy that the command needs
+    #[arg(long, global = true, help_heading = "Output")]
+    pub output_policy: bool,
 }
 
 /// Rewrites `-long` to `--long`, which is what clap understands. Left alone: `-` (standard input),

@@ -5,9 +5,10 @@ use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::Format;
 use crate::{token_file, values};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
-use vault_client::{Builder, Call, Client};
+use vault_client::{Builder, Call, Client, Preview};
 
 /// One run of the command line.
 pub struct Context<'a> {
@@ -16,6 +17,8 @@ pub struct Context<'a> {
     pub format: Format,
     /// A client was made and there was no token for it.
     tokenless: Cell<bool>,
+    /// The client, when it only shows its calls.
+    showing: RefCell<Option<Client>>,
 }
 
 impl<'a> Context<'a> {
@@ -30,7 +33,7 @@ impl<'a> Context<'a> {
                 .map_err(|_| Failure::local(format!("VAULT_FORMAT: {name:?} is not table, json or yaml")))?,
             (None, None) => Format::default(),
         };
-        Ok(Context { flags, io, format, tokenless: Cell::new(false) })
+        Ok(Context { flags, io, format, tokenless: Cell::new(false), showing: RefCell::default() })
     }
 
     /// A client with the token of `VAULT_TOKEN` or `~/.vault-token`, if there is one.
@@ -98,7 +101,17 @@ impl<'a> Context<'a> {
         if let Some(n) = &f.namespace {
             b = b.namespace(n);
         }
-        Ok(b.build()?)
+        if !f.output_curl_string && !f.output_policy {
+            return Ok(b.build()?);
+        }
+        let client = b.preview().build()?;
+        *self.showing.borrow_mut() = Some(client.clone());
+        Ok(client)
+    }
+
+    /// The call that was shown instead of sent, if that was asked for.
+    pub fn preview(&self) -> Option<Arc<Preview>> {
+        self.showing.borrow().as_ref().and_then(Client::take_preview)
     }
 
     /// Adds `-wrap-ttl` to a call.

@@ -5,9 +5,9 @@ use vault_client::{Error, Kind};
 
 /// Exit code of success.
 pub const OK: u8 = 0;
-/// Exit code of errors on this side: flags, files, no terminal.
+/// Exit code of errors on this side: flags, values, no terminal.
 pub const LOCAL: u8 = 1;
-/// Exit code of errors from the server, and of a sealed vault.
+/// Exit code of errors from the server or on the way to it (as in Vault: an unusable address too), and of a sealed vault.
 pub const SERVER: u8 = 2;
 
 /// What a command ends with: an exit code, or a failure to print.
@@ -50,9 +50,8 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let code = if error.kind() == Kind::Config { LOCAL } else { SERVER };
         let denied = error.kind() == Kind::PermissionDenied;
-        Failure { code, advice: advice(&error), message: error.to_string(), denied }
+        Failure { code: SERVER, advice: advice(&error), message: error.to_string(), denied }
     }
 }
 
@@ -78,7 +77,7 @@ fn advice(error: &Error) -> Option<String> {
             "Initialise the vault first: vault-cli operator init".to_owned()
         }
         Kind::Sealed => "The vault is sealed. Unseal it with: vault-cli operator unseal".to_owned(),
-        Kind::Connect => connect_advice(&error.to_string()),
+        Kind::Connect => connect_advice(error),
         Kind::PermissionDenied => {
             let path = match error {
                 Error::Server { path, .. } => path,
@@ -98,16 +97,54 @@ fn advice(error: &Error) -> Option<String> {
         Kind::Timeout => "A write may have happened all the same: look before you repeat it. \
              VAULT_CLIENT_TIMEOUT sets the bound."
             .to_owned(),
+        Kind::Config if error.to_string().contains("no scheme") => {
+            "Name the server's address with -address or VAULT_ADDR, such as https://vault.example:8200.".to_owned()
+        }
         Kind::NotFound => "Is something mounted there? See: vault-cli secrets list".to_owned(),
         _ => return None,
     };
     Some(text)
 }
 
-fn connect_advice(text: &str) -> String {
-    if text.contains("UnknownIssuer") || text.contains("certificate") {
-        "Name the CA that signed the server's certificate with -ca-cert or VAULT_CACERT.".to_owned()
-    } else {
-        "Is the server running there? Name its address with -address or VAULT_ADDR.".to_owned()
+fn connect_advice(error: &Error) -> String {
+    let text = error.to_string();
+    let address = match error {
+        Error::Connect { address, .. } => address.as_str(),
+        _ => "",
+    };
+    let is = |parts: &[&str]| parts.iter().any(|p| text.contains(p));
+    if is(&["UnknownIssuer", "BadSignature"]) {
+        return "The server's certificate is not signed by a CA that is known here. Name that CA with -ca-cert or \
+                VAULT_CACERT."
+            .to_owned();
     }
+    if is(&["not valid for name", "NotValidForName"]) {
+        return "The server's certificate is for another name. Use a name from it as the address, or say which one to \
+                expect with -tls-server-name."
+            .to_owned();
+    }
+    if is(&["expired", "Expired"]) {
+        return "The server's certificate has expired: its operator must renew it (SIGHUP loads a new one)."
+            .to_owned();
+    }
+    if is(&["certificate"]) {
+        return "Name the CA that signed the server's certificate with -ca-cert or VAULT_CACERT.".to_owned();
+    }
+    if is(&["InvalidContentType", "corrupt message", "handshake eof"]) {
+        return "What answers there does not speak TLS. Is it the right port? (http:// is for trials on this machine.)"
+            .to_owned();
+    }
+    if is(&["ProtocolVersion", "HandshakeFailure"]) {
+        return "Client and server have no TLS version in common: -allow-tls12 admits an old server."
+            .to_owned();
+    }
+    if let Some(rest) = address.strip_prefix("http://")
+        && is(&["connection closed", "reset", "incomplete", "invalid HTTP", "message head"])
+    {
+        return format!("The server may speak TLS there: try -address=https://{rest}");
+    }
+    if let Some(path) = address.strip_prefix("unix://") {
+        return format!("Is the server running, and may this user open {path}?");
+    }
+    "Is the server running there? Name its address with -address or VAULT_ADDR.".to_owned()
 }

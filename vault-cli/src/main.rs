@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod hints;
 mod io;
 pub mod limits;
 mod output;
@@ -55,6 +56,9 @@ fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
         Ok(cli) => command(cli, io),
         Err(e) if e.use_stderr() => {
             let _ = write!(io.err, "{e}");
+            if let Some(hint) = hints::unknown(&e) {
+                let _ = writeln!(io.err, "\n{hint}");
+            }
             return LOCAL;
         }
         // Help and version.
@@ -84,5 +88,8 @@ fn command(cli: args::Cli, io: &mut Io<'_>) -> Outcome {
     };
     let mut cx = context::Context::new(cli.flags, io)?;
     let outcome = runtime.block_on(cli.command.run(&mut cx));
+    if let Some(call) = cx.preview() {
+        return output::preview::print(&mut cx, &call);
+    }
     outcome.map_err(|f| cx.explain(f))
 }

@@ -1,7 +1,7 @@
 //! One call, built step by step: for paths and options that have no method of their own.
 
 use crate::buffer;
-use crate::client::Client;
+use crate::client::{Client, Preview};
 use crate::error::{Error, Result};
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::retry;
@@ -13,6 +13,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
 use vault_api::{Envelope, ExposeSecret};
 use zeroize::Zeroizing;
@@ -38,6 +39,7 @@ pub struct Call<'a> {
     wrap_ttl: Option<Duration>,
     anonymous: bool,
     idempotent: bool,
+    preliminary: bool,
 }
 
 impl<'a> Call<'a> {
@@ -52,6 +54,7 @@ impl<'a> Call<'a> {
             wrap_ttl: None,
             anonymous: false,
             idempotent,
+            preliminary: false,
         }
     }
 
@@ -109,6 +112,12 @@ impl<'a> Call<'a> {
     /// This call may be repeated although it is a write.
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// A look before the call that counts: sent even by a client that only shows its calls.
+    pub fn preliminary(mut self) -> Self {
+        self.preliminary = true;
         self
     }
 
@@ -174,6 +183,7 @@ impl<'a> Call<'a> {
     pub(crate) async fn any_status<T: DeserializeOwned>(self) -> Result<(u16, T)> {
         let (method, path) = (self.method.clone(), self.path.clone());
         let out = self.outgoing()?;
+        self.shown(&out)?;
         let answer = self.client.shared.transport.send(&out, &path).await?;
         match parse(&path, &answer.body) {
             Ok(body) => Ok((answer.status.as_u16(), body)),
@@ -194,6 +204,7 @@ impl<'a> Call<'a> {
 
     async fn exchange(self) -> Result<Incoming> {
         let out = self.outgoing()?;
+        self.shown(&out)?;
         let shared = &self.client.shared;
         let mut attempt = 0;
         loop {
@@ -213,6 +224,31 @@ impl<'a> Call<'a> {
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
+    }
+
+    /// Keeps the call for [`Client::take_preview`] and fails, if this client only shows calls.
+    fn shown(&self, out: &Outgoing) -> Result<()> {
+        let shared = &self.client.shared;
+        let Some(slot) = shared.preview.as_ref().filter(|_| !self.preliminary) else { return Ok(()) };
+        let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+        if slot.load().is_some() {
+            return Err(Error::Preview);
+        }
+        slot.store(Some(Arc::new(Preview {
+            method: out.method.to_string(),
+            url: format!("{}{}", shared.transport.origin, out.target),
+            path: self.path.clone(),
+            list: self.query.iter().any(|(name, value)| name == "list" && value == "true"),
+            token: out.headers.contains_key(TOKEN),
+            headers: out
+                .headers
+                .iter()
+                .filter(|(name, _)| **name != TOKEN)
+                .map(|(name, value)| (name.to_string(), text(value)))
+                .collect(),
+            body: Zeroizing::new(out.body.to_vec()),
+        })));
+        Err(Error::Preview)
     }
 
     fn outgoing(&self) -> Result<Outgoing> {

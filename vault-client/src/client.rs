@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 use vault_api::{Auth, Envelope, ExposeSecret, Keys, SecretString};
+use zeroize::Zeroizing;
 
 /// A client of one server. Cloning is cheap, and clones share connections and token.
 #[derive(Clone)]
@@ -24,6 +25,26 @@ pub(crate) struct Shared {
     pub prefix: String,
     pub namespace: Option<HeaderValue>,
     pub retries: u32,
+    /// Calls are shown instead of sent: the first one is kept here.
+    pub preview: Option<ArcSwapOption<Preview>>,
+}
+
+/// A call that was not sent, because the client was built to show it ([`crate::Builder::preview`]).
+pub struct Preview {
+    /// HTTP method.
+    pub method: String,
+    /// With scheme, host and query.
+    pub url: String,
+    /// Below `/v1/`, decoded.
+    pub path: String,
+    /// It is a LIST, spelled as a GET.
+    pub list: bool,
+    /// A token would go with it.
+    pub token: bool,
+    /// Name and value of every header but the token's.
+    pub headers: Vec<(String, String)>,
+    /// May hold secrets: it is what the caller asked to be shown. Wiped when dropped.
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 impl Client {
@@ -33,12 +54,19 @@ impl Client {
         token: Option<SecretString>,
         namespace: &str,
         retries: u32,
+        preview: bool,
     ) -> Result<Client> {
         let namespace = match namespace.trim_matches('/') {
             "" => None,
             n => Some(HeaderValue::from_str(n).map_err(|_| Error::Config("unusable namespace".into()))?),
         };
-        let shared = Arc::new(Shared { transport, prefix, namespace, retries });
+        let shared = Arc::new(Shared {
+            transport,
+            prefix,
+            namespace,
+            retries,
+            preview: preview.then(ArcSwapOption::empty),
+        });
         let client = Client { shared, token: Arc::default() };
         match token {
             Some(token) => client.set_token(token)?,
@@ -50,6 +78,11 @@ impl Client {
     /// The server's address, as configured.
     pub fn address(&self) -> &str {
         &self.shared.transport.address
+    }
+
+    /// The first call that was shown instead of sent; once.
+    pub fn take_preview(&self) -> Option<Arc<Preview>> {
+        self.shared.preview.as_ref().and_then(|slot| slot.swap(None))
     }
 
     /// Uses another token from the next call on, in every clone.

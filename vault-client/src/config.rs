@@ -25,6 +25,7 @@ pub struct Builder {
     retries: u32,
     tls: TlsOptions,
     danger_plain_http: bool,
+    preview: bool,
 }
 
 impl Builder {
@@ -38,6 +39,7 @@ impl Builder {
             retries: DEFAULT_RETRIES,
             tls: TlsOptions::default(),
             danger_plain_http: false,
+            preview: false,
         }
     }
 
@@ -175,6 +177,14 @@ impl Builder {
         self
     }
 
+    /// Show calls instead of sending them: each fails with [`crate::Kind::Preview`], and the first one is given out by
+    /// [`Client::take_preview`].
+    #[must_use]
+    pub fn preview(mut self) -> Self {
+        self.preview = true;
+        self
+    }
+
     /// Bound of one attempt, answer included.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -196,7 +206,7 @@ impl Builder {
     pub fn build(self) -> Result<Client> {
         let (target, origin, prefix) = self.target()?;
         let transport = Transport::new(target, origin, self.address, self.timeout);
-        Client::new(transport, prefix, self.token, &self.namespace, self.retries)
+        Client::new(transport, prefix, self.token, &self.namespace, self.retries, self.preview)
     }
 
     /// The connection's target, the origin of its URIs and the path prefix of an API behind a proxy.
@@ -207,6 +217,10 @@ impl Builder {
                 return Err(bad("a unix socket needs an absolute path: unix:///run/vaultd.sock"));
             }
             return Ok((Target::Unix(path.into()), "http://localhost".into(), String::new()));
+        }
+        // `vault.example:8200` parses as a URL with the scheme `vault.example`.
+        if !self.address.contains("://") {
+            return Err(bad(&format!("it has no scheme: write https://{}", self.address)));
         }
         let url = Url::parse(&self.address).map_err(|e| bad(&e.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() {

@@ -36,6 +36,8 @@ pub enum Kind {
     Server,
     /// The answer was not understood, or too large.
     Protocol,
+    /// Nothing was sent: the client only shows calls.
+    Preview,
 }
 
 /// An error of the client. It never holds a token or a value of a secret.
@@ -75,6 +77,9 @@ pub enum Error {
         /// `Retry-After`, where sent.
         retry_after: Option<Duration>,
     },
+    /// See [`Kind::Preview`].
+    #[error("the call was shown, not sent")]
+    Preview,
     /// See [`Kind::Protocol`].
     #[error("unusable answer to {path}: {reason}")]
     Protocol {
@@ -103,6 +108,7 @@ impl Error {
             Error::Connect { .. } => Kind::Connect,
             Error::Timeout { .. } => Kind::Timeout,
             Error::Protocol { .. } => Kind::Protocol,
+            Error::Preview => Kind::Preview,
             Error::Server { status, errors, .. } => match status {
                 400 if mentions(errors, "check-and-set") => Kind::PreconditionFailed,
                 403 => Kind::PermissionDenied,

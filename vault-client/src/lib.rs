@@ -72,7 +72,7 @@ mod tests;
 
 pub use cache::Cache;
 pub use call::Call;
-pub use client::Client;
+pub use client::{Client, Preview};
 pub use config::{Builder, DEFAULT_ADDRESS};
 pub use error::{Error, Kind, Result};
 pub use renew::{Renewal, TokenState};

@@ -109,6 +109,18 @@ impl Sys<'_> {
         Call::write(self.0, &path).json(tune).done().await
     }
 
+    /// Moves a mount to another path. Vault answers with an id to ask `sys/remount/status/:id` about.
+    pub async fn remount(&self, from: &str, to: &str) -> Result<()> {
+        let body = BTreeMap::from([("from", from), ("to", to)]);
+        Call::write(self.0, "sys/remount").json(&body).done().await
+    }
+
+    /// Changes a login method's settings.
+    pub async fn tune_auth(&self, path: &str, tune: &TuneMount) -> Result<()> {
+        let path = format!("{}/tune", join("sys/auth", path));
+        Call::write(self.0, &path).json(tune).done().await
+    }
+
     /// Login methods by path (with a trailing slash).
     pub async fn auth_mounts(&self) -> Result<BTreeMap<String, MountEntry>> {
         data(Call::read(self.0, "sys/auth"), "sys/auth").await

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 pub(crate) struct Transport {
     http: HttpClient<Connector, Full<Bytes>>,
     /// `https://host:port`, for requests.
-    origin: String,
+    pub origin: String,
     /// As the user wrote it, for errors.
     pub address: String,
     pub timeout: Duration,

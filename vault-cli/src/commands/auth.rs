@@ -1,5 +1,6 @@
-//! `auth list|enable|disable`
+//! `auth list|enable|disable|tune`
 
+use super::secrets::Tune;
 use crate::context::Context;
 use crate::failure::{OK, Outcome};
 use crate::output::table;
@@ -22,6 +23,8 @@ pub enum Command {
         /// Path of the mount
         path: String,
     },
+    /// Change a login method's settings
+    Tune(Tune),
 }
 
 #[derive(clap::Args)]
@@ -72,6 +75,10 @@ impl Command {
                     "Success! Disabled the auth method (if it existed) at: {}",
                     with_slash(&path)
                 ))?;
+            }
+            Command::Tune(t) => {
+                cx.client()?.sys().tune_auth(&t.path, &t.body()?).await?;
+                cx.say(&format!("Success! Tuned the auth method at: {}", with_slash(&t.path)))?;
             }
         }
         Ok(OK)

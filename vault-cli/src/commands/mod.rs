@@ -10,7 +10,10 @@ mod list;
 mod login;
 mod man;
 mod operator;
+mod patch;
+mod path_help;
 mod policy;
+mod print;
 mod read;
 mod secrets;
 mod status;
@@ -32,6 +35,15 @@ pub enum Command {
     Delete(delete::Args),
     /// List an API path
     List(list::Args),
+    /// Change some fields at an API path (a merge patch)
+    Patch(patch::Args),
+    /// What an API path does, in the server's words
+    PathHelp(path_help::Args),
+    /// Print what this program would use
+    #[command(subcommand)]
+    Print(print::Command),
+    /// Print this program's version
+    Version,
     /// Log in and keep the token for the next commands
     Login(login::Args),
     /// Tell whether the server is sealed (exit code 0: unsealed, 2: sealed)
@@ -78,6 +90,10 @@ impl Command {
             Command::Write(a) => a.run(cx).await,
             Command::Delete(a) => a.run(cx).await,
             Command::List(a) => a.run(cx).await,
+            Command::Patch(a) => a.run(cx).await,
+            Command::PathHelp(a) => a.run(cx).await,
+            Command::Print(c) => c.run(cx),
+            Command::Version => print::version(cx),
             Command::Login(a) => a.run(cx).await,
             Command::Status => status::run(cx).await,
             Command::Kv(c) => c.run(cx).await,

@@ -1,4 +1,6 @@
-//! `policy list|read|write|delete`
+//! `policy list|read|write|delete|fmt`
+
+mod format;
 
 use crate::context::Context;
 use crate::failure::{Failure, OK, Outcome};
@@ -20,6 +22,11 @@ pub enum Command {
         /// Name of the policy
         name: String,
         /// File with the policy, or - for standard input
+        file: String,
+    },
+    /// Format a policy file in place: indentation and blanks, comments stay
+    Fmt {
+        /// File with the policy, or - for standard input (the result goes to standard output)
         file: String,
     },
     /// Delete a policy
@@ -55,6 +62,16 @@ impl Command {
                 };
                 cx.client()?.sys().write_policy(&name, &text).await?;
                 cx.say(&format!("Success! Uploaded policy: {name}"))?;
+            }
+            Command::Fmt { file } if file == "-" => {
+                let text = cx.io.read_input()?;
+                let formatted = format::hcl(&text)?;
+                cx.io.out.write_all(formatted.as_bytes())?;
+            }
+            Command::Fmt { file } => {
+                let formatted = format::hcl(&values::file(&file)?)?;
+                std::fs::write(&file, formatted).map_err(|e| Failure::local(format!("{file}: {e}")))?;
+                cx.say(&format!("Success! Formatted policy: {file}"))?;
             }
             Command::Delete { name } => {
                 cx.client()?.sys().delete_policy(&name).await?;

@@ -1,8 +1,8 @@
-//! `secrets list|enable|disable|tune`
+//! `secrets list|enable|disable|move|tune`
 
 use super::auth::{mount_rows, with_slash};
 use crate::context::Context;
-use crate::failure::{OK, Outcome};
+use crate::failure::{Failure, OK, Outcome};
 use crate::values;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -22,6 +22,13 @@ pub enum Command {
     Disable {
         /// Path of the mount
         path: String,
+    },
+    /// Move a mount to another path
+    Move {
+        /// Path of the mount
+        from: String,
+        /// Where it goes
+        to: String,
     },
     /// Change a mount's settings
     Tune(Tune),
@@ -54,10 +61,11 @@ pub struct Enable {
     local: bool,
 }
 
+/// Settings of a mount: of an engine or a login method.
 #[derive(clap::Args)]
 pub struct Tune {
     /// Path of the mount
-    path: String,
+    pub path: String,
     /// For people
     #[arg(long)]
     description: Option<String>,
@@ -89,15 +97,13 @@ impl Command {
                 let path = with_slash(&path);
                 cx.say(&format!("Success! Disabled the secrets engine (if it existed) at: {path}"))?;
             }
+            Command::Move { from, to } => {
+                let (from, to) = (with_slash(&from), with_slash(&to));
+                cx.client()?.sys().remount(&from, &to).await?;
+                cx.say(&format!("Success! Moved the mount from {from} to {to}"))?;
+            }
             Command::Tune(t) => {
-                let body = TuneMount {
-                    default_lease_ttl: t.default_lease_ttl,
-                    max_lease_ttl: t.max_lease_ttl,
-                    description: t.description,
-                    listing_visibility: t.listing_visibility,
-                    options: values::pairs(&t.options)?,
-                };
-                cx.client()?.sys().tune_mount(&t.path, &body).await?;
+                cx.client()?.sys().tune_mount(&t.path, &t.body()?).await?;
                 cx.say(&format!("Success! Tuned the secrets engine at: {}", with_slash(&t.path)))?;
             }
         }
@@ -105,8 +111,21 @@ impl Command {
     }
 }
 
+impl Tune {
+    /// What the server is asked to change: only what was named.
+    pub fn body(&self) -> Result<TuneMount, Failure> {
+        Ok(TuneMount {
+            default_lease_ttl: self.default_lease_ttl.clone(),
+            max_lease_ttl: self.max_lease_ttl.clone(),
+            description: self.description.clone(),
+            listing_visibility: self.listing_visibility.clone(),
+            options: values::pairs(&self.options)?,
+        })
+    }
+}
+
 impl Enable {
-    async fn run(self, cx: &mut Context<'_>) -> Result<(), crate::failure::Failure> {
+    async fn run(self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let path = self.path.unwrap_or_else(|| self.engine.clone());
         let mut options: BTreeMap<String, String> = values::pairs(&self.options)?;
         // `kv-v2` is another word for kv with versions.

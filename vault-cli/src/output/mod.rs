@@ -1,5 +1,6 @@
 //! What commands print.
 
+pub mod preview;
 pub mod table;
 mod yaml;
 

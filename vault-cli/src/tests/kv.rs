@@ -218,10 +218,7 @@ fn lists_and_mounts_without_versions() {
     }
     assert_eq!(world.run(&["kv", "list", "secret/none"]).0, 2);
     assert_eq!(world.run(&["kv", "list"]).0, 1);
-    assert_eq!(
-        world.run(&["kv", "get", "kv/x"]).1,
-        "Key                 Value\n---                 -----\nrefresh_interval    768h\nk                   v\n"
-    );
+    assert_eq!(world.run(&["kv", "get", "kv/x"]).1, "=== Data ===\nKey    Value\n---    -----\nk      v\n");
     assert!(world.run(&["kv", "put", "kv/x", "k=w"]).1.contains("Success!"));
     assert_eq!(server.last(), ("PUT kv/x".into(), r#"{"k":"w"}"#.into()));
     world.run(&["kv", "delete", "kv/x"]);

@@ -31,7 +31,7 @@ fn a_server_that_is_not_there_is_told() {
     let mut world = World::new().var("VAULT_ADDR", "http://127.0.0.1:1").var("VAULT_MAX_RETRIES", "0");
     assert_eq!(world.run(&["read", "x"]).0, 2);
     let (code, _, err) = world.run(&["read", "x", "-address=http://vault.example"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(err.contains("in clear"), "{err}");
 }
 
@@ -159,4 +159,93 @@ fn completions_and_man_pages() {
     assert_eq!(World::new().run(&["man", dir.path().to_str().unwrap()]).0, 0);
     assert!(dir.path().join("vault-cli-operator-unseal.1").exists());
     assert!(!World::new().run(&["--help"]).1.contains("man pages"), "for packages only");
+}
+
+#[test]
+fn commands_that_vaults_users_type_exist_or_say_what_to_use() {
+    let server = Server::table(&[
+        ("PATCH secret/data/a", 200, r#"{"data":{"version":2}}"#),
+        ("GET sys/mounts?help=1", 200, r#"{"help":"Lists the mounts.\n","see_also":""}"#),
+        ("PUT sys/auth/jwt/tune", 204, ""),
+        ("PUT sys/remount", 501, r#"{"errors":["sys/remount: not supported by this server"]}"#),
+        ("PUT auth/token/create/deploy", 200, r#"{"auth":{"client_token":"hvs.new","policies":["a"]}}"#),
+    ]);
+    let mut world = server.world().input("path \"x\" {\ncapabilities=[\"read\"]\n}\n");
+    assert!(world.run(&["version"]).1.starts_with("vault-cli "));
+    assert_eq!(world.run(&["print", "token"]).1, "hvs.env\n");
+    assert!(world.run(&["patch", "secret/data/a", "k=v"]).1.contains("version"));
+    assert_eq!(server.last(), ("PATCH secret/data/a".into(), r#"{"k":"v"}"#.into()));
+    assert_eq!(world.run(&["path-help", "sys/mounts"]).1, "Lists the mounts.\n");
+    assert_eq!(world.run(&["auth", "tune", "-default-lease-ttl=1h", "jwt"]).0, 0);
+    assert_eq!(server.last(), ("PUT sys/auth/jwt/tune".into(), r#"{"default_lease_ttl":"1h"}"#.into()));
+    let (code, _, err) = world.run(&["secrets", "move", "a", "b/"]);
+    assert!(code == 2 && err.contains("does not offer"), "{err}");
+    assert_eq!(server.last(), ("PUT sys/remount".into(), r#"{"from":"a/","to":"b/"}"#.into()));
+    assert!(world.run(&["token", "create", "-role=deploy"]).1.contains("hvs.new"));
+    assert_eq!(world.run(&["policy", "fmt", "-"]).1, "path \"x\" {\n  capabilities = [\"read\"]\n}\n");
+    for (line, says) in [
+        (&["agent"][..], "vault-client"),
+        (&["operator", "raft", "list-peers"], "snapshot"),
+        (&["server", "-dev"], "vaultd server"),
+        (&["secrets", "enabel", "kv"], "enable"),
+        (&["tokne"], "token"),
+    ] {
+        let (code, _, err) = world.run(line);
+        assert!(code == 1 && err.contains(says), "{line:?}: {err}");
+    }
+}
+
+#[test]
+fn a_call_can_be_shown_instead_of_sent() {
+    let server = Server::table(&[(
+        "GET sys/internal/ui/mounts/secret/app",
+        200,
+        r#"{"data":{"path":"secret/","options":{"version":"2"}}}"#,
+    )]);
+    let mut world = server.world().var("VAULT_CACERT", "/ca.pem");
+    let (code, out, err) = world.run(&["kv", "put", "-output-curl-string", "secret/app", "k=it's"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("curl -X PUT --cacert '/ca.pem' -H 'x-vault-request: true'"), "{out}");
+    assert!(
+        out.contains(r#"-H "X-Vault-Token: $(vault-cli print token)""#) && !out.contains("hvs."),
+        "{out}"
+    );
+    assert!(out.contains(r#" -d '{"data":{"k":"it'\''s"}}' "#), "{out}");
+    assert!(out.trim_end().ends_with("/v1/secret/data/app'"), "{out}");
+    let policy = |w: &mut World, line: &[&str]| w.run(line).1;
+    assert_eq!(
+        policy(&mut world, &["kv", "put", "-output-policy", "secret/app", "k=v"]),
+        "path \"secret/data/app\" {\n  capabilities = [\"create\", \"update\"]\n}\n"
+    );
+    assert_eq!(
+        policy(&mut world, &["list", "-output-policy", "secret/metadata"]),
+        "path \"secret/metadata/\" {\n  capabilities = [\"list\"]\n}\n"
+    );
+    assert!(policy(&mut world, &["operator", "seal", "-output-policy"]).contains("\"update\", \"sudo\""));
+    assert!(
+        server.seen().iter().all(|s| s.call.starts_with("GET sys/internal")),
+        "nothing was sent but the look at the mount: {:?}",
+        server.seen()
+    );
+}
+
+#[test]
+fn an_address_that_cannot_work_says_what_to_write() {
+    for (address, says) in [
+        ("127.0.0.1:8200", "https://127.0.0.1:8200"),
+        ("vault.example:8200", "https://vault.example:8200"),
+        ("vault.example", "https://vault.example"),
+        ("ftp://x", "https://"),
+        ("unix:///nonexistent/socket", "/nonexistent/socket"),
+    ] {
+        let mut world = World::new().var("VAULT_ADDR", address).var("VAULT_MAX_RETRIES", "0");
+        let (code, _, err) = world.run(&["read", "x"]);
+        assert!(code == 2 && err.contains(says), "{address}: {err}");
+    }
+    // TLS asked of a server that speaks none.
+    let server = Server::table(&[]);
+    let address = server.address.replace("http://", "https://");
+    let mut world = World::new().var("VAULT_ADDR", &address).var("VAULT_MAX_RETRIES", "0");
+    let (code, _, err) = world.run(&["read", "x"]);
+    assert!(code == 2 && err.contains("does not speak TLS"), "{err}");
 }

@@ -35,13 +35,33 @@ impl Args {
         let Some(answer) = call.send::<SecretMap>().await? else {
             return Err(Failure::nothing_at(&path));
         };
-        if !target.versioned || answer.wrap_info.is_some() {
+        if answer.wrap_info.is_some() {
             cx.answer(&answer)?;
+            return Ok(OK);
+        }
+        if !target.versioned {
+            plain(cx, &answer)?;
             return Ok(OK);
         }
         versioned(cx, &path, &answer)?;
         Ok(OK)
     }
+}
+
+/// The answer of a mount without versions: the fields are all of it.
+fn plain(cx: &mut Context<'_>, answer: &Envelope<SecretMap>) -> Result<(), Failure> {
+    cx.warn(&answer.warnings)?;
+    let empty = Map::new();
+    let data = answer.data.as_ref().map_or(&empty, SecretMap::expose);
+    if cx.flags.field.is_some() {
+        return cx.field(|name| data.get(name));
+    }
+    if cx.format != Format::Table {
+        return cx.document(&envelope(answer));
+    }
+    let table = cx.pair_table(&rows(data));
+    let text = format!("{}{table}", table::heading("Data", &table));
+    Ok(cx.io.out.write_all(text.as_bytes())?)
 }
 
 /// The answer of a mount with versions: its data holds `data` and `metadata`.

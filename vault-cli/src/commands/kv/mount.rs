@@ -27,7 +27,8 @@ impl Target {
             None => key.to_owned(),
         };
         let asked = format!("sys/internal/ui/mounts/{full}");
-        let answer: Result<Option<Envelope<SecretMap>>, _> = Call::read(client, &asked).send().await;
+        let answer: Result<Option<Envelope<SecretMap>>, _> =
+            Call::read(client, &asked).preliminary().send().await;
         let data = match answer {
             Ok(answer) => answer.and_then(|a| a.data),
             // Answered for every mount in which the token may do anything at all.

@@ -39,6 +39,9 @@ pub struct Args {
     /// Whether it can be renewed
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     renewable: Option<bool>,
+    /// A role at auth/token/roles that says what the token is
+    #[arg(long, value_name = "NAME", conflicts_with = "orphan")]
+    role: Option<String>,
     /// service or batch
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -61,8 +64,12 @@ impl Args {
             token_type: self.kind,
         };
         let client = cx.client()?;
-        let path = if self.orphan { "auth/token/create-orphan" } else { "auth/token/create" };
-        let call = cx.wrap(Call::write(&client, path).json(&body))?;
+        let path = match &self.role {
+            Some(role) => format!("auth/token/create/{role}"),
+            None if self.orphan => "auth/token/create-orphan".to_owned(),
+            None => "auth/token/create".to_owned(),
+        };
+        let call = cx.wrap(Call::write(&client, &path).json(&body))?;
         match call.send::<SecretMap>().await? {
             Some(answer) => cx.answer(&answer)?,
             None => return Err(Failure::local("the server gave no token")),
