@@ -12,3 +12,4 @@ mod life;
 mod memory;
 mod support;
 mod tidy;
+mod wire;

@@ -55,6 +55,10 @@ pub const MAX_HEADERS: usize = 100;
 pub const MAX_CONNECTION_BUFFER: usize = 32 * 1024;
 /// Longest request target (path and query), in bytes.
 pub const MAX_URI_BYTES: usize = 8 * 1024;
+/// Longest `reported_version`, in characters.
+pub const MAX_REPORTED_VERSION: usize = 64;
+/// A listener names clients that its TLS version turns away at most this often.
+pub const OLD_TLS_NOTICE: Duration = Duration::from_secs(60);
 /// Longest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// Longest `X-Vault-Wrap-TTL`, in bytes.

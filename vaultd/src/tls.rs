@@ -92,6 +92,17 @@ impl ServerTls {
     }
 }
 
+/// True for a failed handshake of a client that offers no protocol version of this listener's.
+pub fn lacks_our_version(e: &std::io::Error) -> bool {
+    use rustls::PeerIncompatible as P;
+    matches!(
+        e.get_ref().and_then(|e| e.downcast_ref()),
+        Some(rustls::Error::PeerIncompatible(
+            P::SupportedVersionsExtensionRequired | P::Tls12NotOfferedOrEnabled | P::Tls13RequiredForQuic
+        ))
+    )
+}
+
 fn server_config(files: &TlsFiles, arena: &Arena) -> Result<Arc<ServerConfig>, TlsError> {
     let versions: &[&'static SupportedProtocolVersion] = match files.min_version {
         MinVersion::Tls13 => &[&version::TLS13],

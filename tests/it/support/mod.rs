@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for anything before it gives up.
@@ -80,6 +80,7 @@ pub struct Vaultd {
     pub api: String,
     pub gateway: Option<String>,
     pub tls: Arc<rustls::ClientConfig>,
+    log: Arc<Mutex<Vec<u8>>>,
 }
 
 /// One answer.
@@ -173,19 +174,21 @@ impl Vaultd {
             .unwrap();
         let mut err = child.stderr.take().unwrap();
         let (tx, rx) = std::sync::mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&log);
         std::thread::spawn(move || {
             // Keep draining: a full pipe must not stop the daemon, but the test wants the text.
-            let mut all = Vec::new();
             let mut buf = [0u8; 4096];
             while let Ok(n) = err.read(&mut buf) {
                 if n == 0 {
                     break;
                 }
+                let mut all = all.lock().unwrap();
                 if all.len() < 1 << 20 {
                     all.extend_from_slice(&buf[..n]);
                 }
             }
-            let _ = tx.send(String::from_utf8_lossy(&all).into_owned());
+            let _ = tx.send(String::from_utf8_lossy(&all.lock().unwrap()).into_owned());
         });
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut addresses = None;
@@ -206,7 +209,12 @@ impl Vaultd {
             let _ = out.read_to_string(&mut rest);
         });
         let pid = child.id();
-        Ok(Vaultd { child, pid, api, gateway, tls })
+        Ok(Vaultd { child, pid, api, gateway, tls, log })
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }
 
     pub fn kill(mut self) {

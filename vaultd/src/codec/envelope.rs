@@ -1,7 +1,6 @@
 //! An answer of the core as an HTTP response: Vault's envelope, encoded straight into one buffer.
 
 use super::answer::{Answer, CloseAfter};
-use super::head::NAMESPACE;
 use super::refusal::Refusal;
 use super::status;
 use bytes::Bytes;
@@ -32,8 +31,8 @@ const ENVELOPE_KEYS: [&str; 9] = [
 /// First capacity of an answer's buffer: most answers fit.
 const FIRST_CAPACITY: usize = 1024;
 
-/// The response for a recorded answer. `namespace` is echoed when the request named one.
-pub fn encode(reply: Reply, namespace: &str) -> Response<Answer> {
+/// The response for a recorded answer.
+pub fn encode(reply: Reply) -> Response<Answer> {
     let close = reply.close;
     let mut response = match reply.body {
         ReplyBody::Bare { status, json } => {
@@ -51,9 +50,6 @@ pub fn encode(reply: Reply, namespace: &str) -> Response<Answer> {
             envelope(reply.request_id, response, auth, flatten, &mount_type, list)
         }
     };
-    if let (false, Ok(value)) = (namespace.is_empty(), HeaderValue::from_str(namespace)) {
-        response.headers_mut().insert(NAMESPACE, value);
-    }
     if close {
         response.extensions_mut().insert(CloseAfter);
     }
@@ -95,12 +91,9 @@ fn respond(status: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Resp
     response
 }
 
-/// 204: nothing to say.
+/// 204: nothing to say, in JSON: clients look at the type before they look at the status.
 fn no_content() -> Response<Answer> {
-    let mut response = Response::new(Answer::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    response
+    respond(StatusCode::NO_CONTENT, JSON, Vec::new())
 }
 
 fn envelope(

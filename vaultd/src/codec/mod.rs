@@ -70,20 +70,33 @@ impl Api {
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
-        let head = match head::decode(&parts) {
-            Ok(head) => head,
-            Err(refusal) => return refuse(&unread(refusal, &body)),
-        };
+        // Echoed as it came, whatever the answer is.
+        let namespace = parts.headers.get(head::NAMESPACE).cloned();
+        let decoded = head::decode(&parts);
         // The token's header value lives no longer than needed.
         drop(parts);
-        let (head_only, namespace) = (head.head_only, head.namespace.clone());
+        let mut response = match decoded {
+            Ok(head) => self.answer(head, body, connection).await,
+            Err(refusal) => refuse(&unread(refusal, &body)),
+        };
+        if let Some(value) = namespace {
+            response.headers_mut().insert(head::NAMESPACE, value);
+        }
+        response
+    }
+
+    async fn answer<B>(&self, head: Head, body: B, connection: &Connection) -> Response<Answer>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let head_only = head.head_only;
         let mut response = match self.decode_body(&head, body).await {
             Err(refusal) => refuse(&refusal),
             Ok((data, share)) => {
                 let reply = self.exchange(incoming(head, data, connection)).await;
                 drop(share);
                 match reply {
-                    Ok(reply) => envelope::encode(reply, &namespace),
+                    Ok(reply) => envelope::encode(reply),
                     Err(refusal) => refuse(&refusal),
                 }
             }
@@ -114,6 +127,10 @@ impl Api {
             }
             read => read?,
         };
+        // What Go's clients send for no fields.
+        if bytes.trim_ascii() == b"null" {
+            return Ok((Data::new(), Some(share)));
+        }
         let is_form = head.body == BodyForm::Form && bytes.trim_ascii_start().first() != Some(&b'{');
         let data = match is_form {
             true => match std::str::from_utf8(&bytes) {

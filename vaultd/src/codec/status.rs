@@ -17,7 +17,6 @@ pub fn of(kind: ErrorKind) -> StatusCode {
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Upstream => StatusCode::BAD_GATEWAY,
         ErrorKind::Sealed | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -26,11 +25,17 @@ pub fn of(kind: ErrorKind) -> StatusCode {
     }
 }
 
+/// The messages that Vault wraps in its multi-error form. An unknown token is told `permission
+/// denied` plainly ([`ErrorKind::Unauthenticated`]).
+const MULTI: [&str; 3] = ["permission denied", "unsupported operation", "unsupported path"];
+
 /// The text in `errors`; empty for a plain "nothing there".
 pub fn message(error: &Error) -> Cow<'_, str> {
     match error.kind() {
-        // Vault's multi-error form: clients look for either spelling.
-        ErrorKind::PermissionDenied | ErrorKind::UnsupportedOperation => {
+        // What Vault's core says without a text of its own comes as a list of one.
+        ErrorKind::PermissionDenied | ErrorKind::UnsupportedOperation | ErrorKind::UnsupportedPath
+            if MULTI.contains(&error.message()) =>
+        {
             Cow::Owned(format!("1 error occurred:\n\t* {}\n\n", error.message()))
         }
         ErrorKind::Internal => Cow::Borrowed("internal error"),
@@ -58,7 +63,6 @@ mod tests {
             (ErrorKind::UnsupportedMediaType, 415),
             (ErrorKind::RateLimited, 429),
             (ErrorKind::Internal, 500),
-            (ErrorKind::NotImplemented, 501),
             (ErrorKind::Upstream, 502),
             (ErrorKind::Sealed, 503),
             (ErrorKind::Unavailable, 503),

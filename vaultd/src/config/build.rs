@@ -93,6 +93,7 @@ fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
         default_lease_ttl: r.duration("default_lease_ttl").unwrap_or(lease),
         max_lease_ttl: r.duration("max_lease_ttl").unwrap_or(lease),
         cluster_name: r.string("cluster_name").unwrap_or_else(|| "vaultd".to_owned()),
+        reported_version: reported_version(&mut r),
         memory_lock,
         log_level: r.choice("log_level", LEVELS, tracing::Level::INFO),
         log_format: r.choice("log_format", FORMATS, LogFormat::Standard),
@@ -107,6 +108,20 @@ fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
         r.findings.dangers.push("memory_lock = danger_off".to_owned());
     }
     config
+}
+
+/// `1.15.6`, `1.15.6+ent`: what clients can compare.
+fn reported_version(r: &mut Reader<'_, '_>) -> Option<String> {
+    let version = r.string("reported_version").filter(|v| !v.is_empty())?;
+    let numbers = version.split(['+', '-']).next().unwrap_or_default();
+    let number = |n: &str| !n.is_empty() && n.len() <= 9 && n.bytes().all(|b| b.is_ascii_digit());
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+');
+    let fits = numbers.split('.').count() == 3 && numbers.split('.').all(number);
+    if !fits || !version.bytes().all(plain) || version.len() > l::MAX_REPORTED_VERSION {
+        r.problem("reported_version", "must be a version like 1.15.6");
+        return None;
+    }
+    Some(version)
 }
 
 const LEVELS: &[(&str, tracing::Level)] = &[

@@ -70,6 +70,11 @@ pub const ROOT: &[Field] = &[
     live("max_lease_ttl", "\"768h\"", "Longest TTL a token or lease can reach by renewing."),
     live("cluster_name", "\"vaultd\"", "Shown by sys/health and seal-status."),
     live(
+        "reported_version",
+        "",
+        "The version that sys/health and seal-status tell, for clients that look at it to know what a Vault server can do (1.15.6, for example). Default: this program's own.",
+    ),
+    live(
         "memory_lock",
         "\"auto\"",
         "auto: lock all memory where the limits allow it, the key arena always; keys: the arena only; all: refuse to start where not everything can be locked; danger_off: lock nothing.",

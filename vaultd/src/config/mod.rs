@@ -124,6 +124,8 @@ pub struct Config {
     pub default_lease_ttl: Duration,
     pub max_lease_ttl: Duration,
     pub cluster_name: String,
+    /// The version that `sys/health` and `sys/seal-status` tell instead of this program's own.
+    pub reported_version: Option<String>,
     pub memory_lock: MemoryLock,
     pub log_level: tracing::Level,
     pub log_format: LogFormat,

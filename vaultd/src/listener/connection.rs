@@ -5,6 +5,7 @@ use super::registry::{Activity, Admitted, Epoch, InFlight};
 use crate::codec::answer::{Answer, CloseAfter, StreamError};
 use crate::config::Timeouts;
 use crate::limits as l;
+use crate::tls;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
@@ -12,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -41,11 +43,15 @@ pub(super) async fn serve_tls(
 ) {
     let mut epoch = admitted.epoch.clone();
     let handshake = tokio::time::timeout(service.timeouts.handshake, acceptor.accept(stream));
-    // One that fails or stalls is the peer's business; nothing to say to it. A seal or a stop does
+    // One that fails or stalls is the peer's business; nothing to say to it, and to the operator only
+    // where a setting of ours would admit it. A seal or a stop does
     // not wait for one.
     let stream = tokio::select! {
         done = handshake => match done {
             Ok(Ok(stream)) => stream,
+            Ok(Err(e)) if tls::lacks_our_version(&e) => {
+                return old_client(&peer);
+            }
             _ => return,
         },
         _ = epoch.changed() => return,
@@ -55,6 +61,23 @@ pub(super) async fn serve_tls(
     } else {
         serve_http1(stream, admitted, peer, service).await;
     }
+}
+
+/// Tells the operator of a client that speaks no TLS version of ours, and what would admit it.
+fn old_client(peer: &Connection) {
+    static NOTICE: Mutex<Option<Instant>> = Mutex::new(None);
+    {
+        let mut last = NOTICE.lock();
+        if last.is_some_and(|at| at.elapsed() < l::OLD_TLS_NOTICE) {
+            return;
+        }
+        *last = Some(Instant::now());
+    }
+    let remote = peer.remote.map(|a| a.ip().to_string()).unwrap_or_default();
+    tracing::warn!(
+        %remote,
+        "a client that offers no TLS 1.3 was refused; tls_min_version = \"tls12\" on the listener admits it"
+    );
 }
 
 /// An HTTP/1.1 connection over any byte stream.

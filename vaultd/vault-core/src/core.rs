@@ -51,7 +51,8 @@ pub struct CoreConfig {
     pub audit_dirs: Vec<PathBuf>,
     /// Accept `sys/init` from addresses other than loopback and the unix socket.
     pub allow_remote_init: bool,
-    pub version: &'static str,
+    /// What health and seal-status report.
+    pub version: String,
     pub cluster_name: String,
     pub process: ProcessReport,
     pub hooks: Arc<dyn Hooks>,

@@ -58,7 +58,7 @@ pub struct IssuedAuth {
 pub struct Reply {
     pub request_id: RequestId,
     pub body: ReplyBody,
-    /// The answer held key material (init, unseal, rekey, login): close the connection after it
+    /// The answer held key material (init, unseal, rekey): close the connection after it
     /// so that its buffers are dropped.
     pub close: bool,
 }

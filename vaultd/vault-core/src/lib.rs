@@ -8,6 +8,7 @@ mod devices;
 mod dispatch;
 pub mod exchange;
 mod fault;
+mod help;
 pub mod limits;
 mod mounts;
 mod pipeline;

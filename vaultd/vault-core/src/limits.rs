@@ -30,6 +30,10 @@ pub const MAX_SHARES: u64 = 255;
 pub const MAX_MOUNT_PATH: usize = 256;
 /// Longest description of a mount or device, in bytes.
 pub const MAX_DESCRIPTION: usize = 1024;
+/// Most values in one list of a mount's settings, and most of its options.
+pub const MAX_TUNE_VALUES: usize = 256;
+/// Longest value in a mount's settings, in bytes.
+pub const MAX_TUNE_VALUE_BYTES: usize = 256;
 /// Most locks that serialise charges with one key; keys share locks by hash.
 pub const CHARGE_LOCKS: usize = 256;
 /// Longest wait for a charge's turn.

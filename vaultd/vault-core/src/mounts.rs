@@ -17,6 +17,8 @@ use uuid::Uuid;
 use vault_logical::{Egress, Engine, EngineKind, Error, Factory, Mount, MountConfig, Result, Timestamp};
 
 const FOLDER: &str = "mount/";
+/// Settings of the mounts that are always there, where they were tuned.
+const BUILTIN: &str = "builtin/";
 
 /// A mount as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +67,8 @@ pub struct Mounted {
 struct Table {
     by_path: HashMap<String, Arc<Mounted>>,
     by_uuid: HashMap<Uuid, Arc<Mounted>>,
+    /// `sys/` and `auth/token/`.
+    builtin: Vec<Arc<StoredMount>>,
 }
 
 /// Default and maximum TTL where a mount does not set its own.
@@ -86,6 +90,8 @@ pub struct Mounts {
     refresh: tokio::sync::Mutex<()>,
 }
 
+/// Types that exist once and come with the vault.
+const SINGLETONS: &[&str] = &["cubbyhole", "system", "token", "identity", "ns_token", "ns_system"];
 /// Paths no mount may take or shadow.
 const RESERVED: &[&str] = &["sys/", "auth/", "audit/", "cubbyhole/", "identity/"];
 
@@ -139,6 +145,12 @@ impl Mounts {
     async fn rebuild(&self) -> Result<()> {
         let old = self.table.load_full();
         let mut table = Table::default();
+        for auth in [false, true] {
+            let given = self.builtin_default(auth);
+            let path = builtin_path(&given);
+            let stored = self.store.get(Space::core(), &path).await.map_err(fault::storage)?;
+            table.builtin.push(Arc::new(stored.map_or(Ok(given), |v| decode(&v.value))?));
+        }
         for (record, rev) in self.records().await? {
             if record.deleting {
                 continue;
@@ -171,8 +183,7 @@ impl Mounts {
     }
 
     fn describe(&self, r: &StoredMount) -> Mount {
-        let secs = |own: u64, system: Duration| if own == 0 { system } else { Duration::from_secs(own) };
-        let max_ttl = secs(r.config.max_lease_ttl, self.ttl.max);
+        let ttl = self.effective(&r.config);
         Mount {
             uuid: r.uuid,
             accessor: r.accessor.clone(),
@@ -180,9 +191,68 @@ impl Mounts {
             type_name: r.type_name.clone(),
             options: r.options.clone(),
             config: r.config.clone(),
-            default_ttl: secs(r.config.default_lease_ttl, self.ttl.default).min(max_ttl),
-            max_ttl,
+            default_ttl: ttl.default,
+            max_ttl: ttl.max,
         }
+    }
+
+    /// A mount's TTLs: its own where it sets them, else the system's.
+    pub fn effective(&self, config: &MountConfig) -> SystemTtl {
+        let secs = |own: u64, system: Duration| if own == 0 { system } else { Duration::from_secs(own) };
+        let max = secs(config.max_lease_ttl, self.ttl.max);
+        SystemTtl { default: secs(config.default_lease_ttl, self.ttl.default).min(max), max }
+    }
+
+    /// `auth/token/` or `sys/` as it is when nobody tuned it.
+    fn builtin_default(&self, auth: bool) -> StoredMount {
+        let (path, type_name, description) = match auth {
+            true => ("token/", "token", "token based credentials"),
+            false => ("sys/", "system", "system endpoints used for control, policy and debugging"),
+        };
+        let uuid = Uuid::new_v5(&self.store.store_id(), path.as_bytes());
+        StoredMount {
+            v: 1,
+            uuid,
+            accessor: crate::sys::mounts::accessor(type_name, uuid),
+            path: path.into(),
+            auth,
+            type_name: type_name.into(),
+            description: description.into(),
+            options: BTreeMap::new(),
+            config: MountConfig::default(),
+            local: false,
+            seal_wrap: false,
+            created: Timestamp::ZERO,
+            deleting: false,
+        }
+    }
+
+    /// `auth/token/` or `sys/`.
+    pub fn builtin(&self, auth: bool) -> Arc<StoredMount> {
+        let table = self.table.load();
+        let found = table.builtin.iter().find(|m| m.auth == auth).cloned();
+        found.unwrap_or_else(|| Arc::new(self.builtin_default(auth)))
+    }
+
+    /// The TTLs of tokens that no login method issues: those of `auth/token/`.
+    pub fn token_ttl(&self) -> SystemTtl {
+        self.effective(&self.builtin(true).config)
+    }
+
+    /// Stages a change of `auth/token/` or `sys/`.
+    pub async fn update_builtin(
+        &self,
+        txn: &mut Transaction,
+        auth: bool,
+        change: impl FnOnce(&mut StoredMount) -> Result<()>,
+    ) -> Result<()> {
+        let given = self.builtin_default(auth);
+        let path = builtin_path(&given);
+        let stored = txn.get(Space::core(), &path).await.map_err(fault::storage)?;
+        let mut record = stored.map_or(Ok(given), |v| decode(&v))?;
+        change(&mut record)?;
+        let bytes = serde_json::to_vec(&record).map_err(Error::internal)?;
+        txn.put(Space::core(), &path, Zeroizing::new(bytes)).map_err(fault::storage)
     }
 
     fn factory(&self, type_name: &str, auth: bool) -> Result<&'static Factory> {
@@ -251,20 +321,18 @@ impl Mounts {
         if record.auth && record.path.starts_with("token/") {
             return Err(Error::invalid("the token auth method is built in"));
         }
+        if SINGLETONS.contains(&record.type_name.as_str()) {
+            return Err(Error::invalid(format!("mount type of \"{}\" is not mountable", record.type_name)));
+        }
         txn.fence(Space::core(), FOLDER).await.map_err(fault::storage)?;
         let all = self.records().await?;
         if all.len() >= MAX_MOUNTS {
             return Err(Error::invalid("too many mounts"));
         }
         for (other, _) in all.iter().filter(|(m, _)| m.auth == record.auth && !m.deleting) {
-            if other.path == record.path {
-                return Err(Error::invalid(format!("path is already in use at {full}")));
-            }
+            // Also where one would hide a part of the other.
             if other.path.starts_with(&record.path) || record.path.starts_with(&other.path) {
-                return Err(Error::invalid(format!(
-                    "path conflicts with the mount at {}",
-                    other.full_path()
-                )));
+                return Err(Error::invalid(format!("path is already in use at {}", other.full_path())));
             }
         }
         let factory = self.factory(&record.type_name, record.auth)?;
@@ -282,7 +350,7 @@ impl Mounts {
         change: impl FnOnce(&mut StoredMount) -> Result<()>,
     ) -> Result<()> {
         txn.fence(Space::core(), FOLDER).await.map_err(fault::storage)?;
-        let gone = || Error::invalid(format!("no mount at {}", mounted.record.path));
+        let gone = || not_there(&mounted.record.full_path());
         let raw = txn.get(Space::core(), &path(mounted.record.uuid)).await.map_err(fault::storage)?;
         let mut record = decode(&raw.ok_or_else(gone)?)?;
         if record.deleting {
@@ -327,6 +395,15 @@ impl Mounts {
     }
 }
 
+/// The text by which clients know that there is nothing to tune.
+pub fn not_there(path: &str) -> Error {
+    Error::invalid(format!("tune of path \"{path}\" failed: no mount entry found"))
+}
+
+fn builtin_path(m: &StoredMount) -> String {
+    format!("{BUILTIN}{}", m.path.trim_end_matches('/'))
+}
+
 fn path(uuid: Uuid) -> String {
     format!("{FOLDER}{uuid}")
 }
@@ -352,7 +429,10 @@ pub fn normalise(path: &str) -> Result<String> {
         return Err(Error::invalid("mount path is empty or too long"));
     }
     vault_logical::path::canonical(trimmed)?;
-    if trimmed.chars().any(|c| c.is_whitespace() || matches!(c, '*' | '+' | '?' | '#')) {
+    // A blank inside a name is part of it; at its ends nobody would see it.
+    let hidden = trimmed.split('/').any(|s| s.starts_with(' ') || s.ends_with(' '));
+    let foreign = |c: char| (c.is_whitespace() && c != ' ') || matches!(c, '*' | '+' | '?' | '#');
+    if hidden || trimmed.chars().any(foreign) {
         return Err(Error::invalid("mount path has a character that policies or URLs cannot name"));
     }
     Ok(format!("{trimmed}/"))

@@ -3,6 +3,7 @@
 
 use crate::audit::{Audited, Exempt, Recorded, Unaudited};
 use crate::exchange::{Incoming, Reply, ReplyBody, Verb};
+use crate::help::help;
 use crate::limits::MAX_TXN_ATTEMPTS;
 use crate::mounts::Mounted;
 use crate::policy::{Acl, Decision, Query};
@@ -16,9 +17,7 @@ use async_trait::async_trait;
 use secmem::ExposeSecret;
 use std::sync::Arc;
 use storage::{CommitError, Transaction};
-use vault_logical::{
-    Charge, Context, Error, ErrorKind, Operation, Request, Response, Result, SecretReader, Transport,
-};
+use vault_logical::{Charge, Context, Error, ErrorKind, Operation, Request, Result, SecretReader, Transport};
 
 /// Where a path leads.
 pub enum Target {
@@ -88,9 +87,10 @@ impl Unsealed {
         let found = self.resolve(&r.path, r.verb);
         let open = matches!(&found, Some((Target::Mount(m), rest))
             if m.engine.descriptor().unauthenticated.iter().any(|p| matches(p, rest)))
-            || sys::generate_root::open(r, caller.is_some());
+            || sys::generate_root::open(r, caller.is_some())
+            || (caller.is_none() && sys::open(r));
         if caller.is_none() && !open {
-            return Err(refuse(&caller, Error::denied()));
+            return Err(refuse(&caller, Error::unknown_caller()));
         }
         if r.wrap_ttl.as_deref().is_some_and(|t| !matches!(t, "" | "0" | "0s")) {
             return Err(refuse(&caller, sys::unbuilt("response wrapping")));
@@ -165,6 +165,11 @@ impl Unsealed {
 
     fn resolve(&self, path: &str, verb: Verb) -> Option<(Target, String)> {
         let path = listed(path, verb);
+        match (verb, path.as_str()) {
+            (Verb::Help, "sys") => return Some((Target::Sys, String::new())),
+            (Verb::Help, "auth/token") => return Some((Target::Token, String::new())),
+            _ => {}
+        }
         if let Some(rest) = path.strip_prefix("sys/") {
             return Some((Target::Sys, rest.to_string()));
         }
@@ -252,7 +257,7 @@ impl Unsealed {
 
     async fn perform(self: &Arc<Self>, proof: &Audited, r: &Incoming, a: &mut Admitted) -> Result<Done> {
         if r.verb == Verb::Help {
-            return help(&a.target);
+            return help(&a.target, &a.rest);
         }
         let mut spent = None;
         if let Some(c) = &a.caller {
@@ -366,7 +371,6 @@ impl Unsealed {
                 done.response.warnings.extend(warnings);
                 done.auth = Some(issued);
                 done.created = true;
-                done.close = true;
             }
             match txn.commit().await {
                 Ok(_) => {
@@ -417,16 +421,31 @@ impl Unsealed {
                     presented: r.token.as_ref().map_or("", |t| t.expose_secret()),
                     sudo: a.acl.check(&query(a.operation, &a.acl_path, true)).allowed,
                 };
-                let (response, auth) = self.tokens.handle(txn, call).await?;
+                let (mut response, auth) = self.tokens.handle(txn, call).await?;
                 let created = a.rest.starts_with("create");
-                Ok(Done { close: auth.is_some(), auth, created, response, ..Done::default() })
+                if let (true, Some(issued)) = (created, &auth) {
+                    response.warnings.extend(self.missing_policies(&issued.policies).await?);
+                }
+                Ok(Done { auth, created, response, ..Done::default() })
             }
+            (Target::Sys, None) if sys::open(r) => Ok(sys::anonymous(self)),
             (Target::Sys, None) if sys::generate_root::open(r, false) => {
                 let rest = a.rest.strip_prefix("generate-root/").unwrap_or_default();
                 sys::generate_root::handle(self, txn, r, rest).await
             }
-            (_, None) => Err(Error::denied()),
+            (_, None) => Err(Error::unknown_caller()),
         }
+    }
+
+    /// A warning for each policy of a new token that nobody has written (yet): it grants nothing.
+    async fn missing_policies(&self, names: &[String]) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        for name in names {
+            if self.policies.read(name).await?.is_none() {
+                warnings.push(format!("Policy \"{name}\" does not exist"));
+            }
+        }
+        Ok(warnings)
     }
 
     /// What follows a commit and precedes the answer.
@@ -528,22 +547,6 @@ fn listed(path: &str, verb: Verb) -> String {
 
 fn query(operation: Operation, path: &str, sudo: bool) -> Query<'_> {
     Query { operation, path, sudo, method: None }
-}
-
-fn help(target: &Target) -> Result<Done> {
-    let text = match target {
-        Target::Sys => "The system mount: seal, keys, mounts, policies, audit.".to_string(),
-        Target::Token => "The token auth method: create, lookup, renew, revoke.".to_string(),
-        Target::Mount(m) => {
-            let d = m.engine.descriptor();
-            let mut text = format!("{}\n", d.description);
-            for p in d.paths {
-                text.push_str(&format!("\n    {}\n        {}\n", p.pattern, p.summary));
-            }
-            text
-        }
-    };
-    Ok(Response::data(sys::object(serde_json::json!({ "help": text }))).into())
 }
 
 /// Answers from the caller's own ACL, for the gateway's binding check.

@@ -25,18 +25,26 @@ pub fn health(core: &Core, query: &Data) -> (u16, Value, bool) {
         (true, true) => code("sealedcode", 503),
         (true, false) => code("activecode", 200),
     };
-    let body = json!({
+    // Until it is open it leads nothing and knows of no replication, and does not say who it is.
+    let replication = if sealed { "unknown" } else { "disabled" };
+    let mut body = json!({
         "initialized": status.initialized,
         "sealed": sealed,
-        "standby": false,
+        "standby": sealed,
         "performance_standby": false,
-        "replication_performance_mode": "disabled",
-        "replication_dr_mode": "disabled",
+        "replication_performance_mode": replication,
+        "replication_dr_mode": replication,
         "server_time_utc": core.config.clock.now().unix_secs(),
         "version": core.config.version,
-        "cluster_name": core.config.cluster_name,
-        "cluster_id": status.store_id.to_string(),
+        "enterprise": false,
+        "echo_duration_ms": 0,
+        "clock_skew_ms": 0,
+        "replication_primary_canary_age_ms": 0,
     });
+    if let (false, Value::Object(b)) = (sealed, &mut body) {
+        b.insert("cluster_name".into(), core.config.cluster_name.as_str().into());
+        b.insert("cluster_id".into(), status.store_id.to_string().into());
+    }
     (http, body, false)
 }
 

@@ -76,6 +76,11 @@ impl Unsealed {
         unsealed.tokens.set_issuers(Box::new(move |path, created| {
             mounts.upgrade().is_some_and(|u| u.mounts.issuer_lives(path, created))
         }));
+        let mounts = Arc::downgrade(&unsealed);
+        unsealed.tokens.set_mount_ttl(Box::new(move || {
+            let ttl = mounts.upgrade()?.mounts.token_ttl();
+            Some(TtlDefaults { default_ttl: ttl.default, max_ttl: ttl.max })
+        }));
         if let Some(m) = unsealed.mounts.at("cubbyhole/") {
             unsealed.tokens.set_cubbyhole(m.space);
         }
@@ -103,6 +108,7 @@ impl Unsealed {
             Partition::Core => match change.path.split_once('/') {
                 Some(("token", _)) => self.tokens.invalidate(&change.path, seq),
                 Some(("policy", _)) => self.policies.invalidate(),
+                Some(("builtin", _)) => self.mounts.invalidate(),
                 Some(("mount", _)) => {
                     self.mounts.invalidate();
                     self.invoke.clear();

@@ -49,6 +49,11 @@ pub struct MountConfig {
     pub audit_non_hmac_request_keys: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub audit_non_hmac_response_keys: Vec<String>,
+    /// Kept for clients that read their settings back: no engine here takes or sets headers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passthrough_request_headers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_response_headers: Vec<String>,
 }
 
 /// The mount an engine instance serves.

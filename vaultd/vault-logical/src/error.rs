@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// 400: the request itself is wrong.
     InvalidRequest,
-    /// 401: the caller's credential was refused (gateway data plane only; the API answers 403).
+    /// 401 on the gateway's data plane, 403 in the API: the caller's credential was refused.
     Unauthenticated,
     /// 403
     PermissionDenied,
@@ -34,8 +34,6 @@ pub enum ErrorKind {
     RateLimited,
     /// 500: details go to the log, never to the caller.
     Internal,
-    /// 501: named by Vault's API but not built here.
-    NotImplemented,
     /// 502: somebody else's server failed.
     Upstream,
     /// 503: sealed.
@@ -69,6 +67,10 @@ impl Error {
     }
     pub fn denied() -> Self {
         Self::new(ErrorKind::PermissionDenied, "permission denied")
+    }
+    /// The same words for a caller whose token is missing or unknown.
+    pub fn unknown_caller() -> Self {
+        Self::new(ErrorKind::Unauthenticated, "permission denied")
     }
     pub fn not_found() -> Self {
         Self::new(ErrorKind::NotFound, "")

@@ -3,7 +3,7 @@
 /// Longest API path, in bytes, below `/v1/`.
 pub const MAX_PATH_BYTES: usize = 2048;
 /// Longest single path segment, in bytes.
-pub const MAX_SEGMENT_BYTES: usize = 512;
+pub const MAX_SEGMENT_BYTES: usize = 1024;
 /// Most segments in a path.
 pub const MAX_PATH_SEGMENTS: usize = 64;
 /// Most names one LIST answers; more are reached with `after`.

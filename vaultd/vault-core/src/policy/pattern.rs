@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use vault_logical::path;
 
 /// A rule's path, checked and split. Two rules with the same [`Pattern::text`] are one rule.
+///
+/// A `*` before the end stands for itself, as in Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     text: String,
@@ -38,8 +40,7 @@ impl Pattern {
     /// Checks a rule's path. A leading `/` is dropped.
     ///
     /// # Errors
-    /// Says what is wrong: templates, `*` before the end, `+*`, or a path that no canonical request
-    /// path can ever match (a `deny` there would protect nothing).
+    /// Says what is wrong: templates, `+*`, or a path that no canonical request path can ever match (a `deny` there would protect nothing).
     pub fn parse(raw: &str) -> Result<Pattern, String> {
         let text = raw.strip_prefix('/').unwrap_or(raw);
         if text.contains("{{") || text.contains("}}") {
@@ -52,9 +53,6 @@ impl Pattern {
             Some(stem) => (stem, true),
             None => (text, false),
         };
-        if stem.contains('*') {
-            return Err("\"*\" is only allowed at the end; \"+\" stands for one segment".into());
-        }
         // A prefix may end within a segment, so one more character completes it for the check.
         let probe = if open { format!("{stem}x") } else { stem.to_owned() };
         match path::canonical(&probe) {

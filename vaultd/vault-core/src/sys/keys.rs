@@ -1,10 +1,10 @@
 //! `sys/key-status` and `sys/rotate`: the barrier's numbered terms.
 
-use super::{Done, object, unbuilt};
+use super::{Done, object};
 use crate::fault;
 use crate::unsealed::Unsealed;
 use serde_json::json;
-use vault_logical::{Response, Result, Timestamp};
+use vault_logical::{Error, Response, Result, Timestamp};
 
 pub fn status(core: &Unsealed) -> Done {
     let s = core.store.key_status();
@@ -28,7 +28,7 @@ pub async fn rotate(core: &Unsealed, rest: &[&str]) -> Result<Done> {
             core.store.rotate_root().await.map_err(fault::storage)?;
             tracing::info!("root key rotated");
         }
-        _ => return Err(unbuilt("this kind of rotation")),
+        _ => return Err(Error::unsupported_path()),
     }
     Ok(Done::default())
 }

@@ -9,6 +9,7 @@ mod keys;
 pub mod mounts;
 mod policies;
 pub mod rekey;
+mod tune;
 
 use crate::exchange::{Incoming, IssuedAuth, Verb};
 use crate::policy::Acl;
@@ -17,7 +18,7 @@ use crate::unsealed::Unsealed;
 use serde_json::Value;
 use std::sync::Arc;
 use storage::Transaction;
-use vault_logical::{Data, Error, ErrorKind, Response, Result};
+use vault_logical::{Data, Error, ErrorKind, PathHelp, Response, Result};
 
 /// Paths below `sys/` that need `sudo` besides the ordinary capability.
 pub const SUDO: &[&str] = &[
@@ -88,6 +89,41 @@ const UNBUILT: &[&str] = &[
     "experiments",
 ];
 
+/// What there is below `sys/`, for HELP.
+pub const PATHS: &[PathHelp] = &[
+    PathHelp { pattern: "health", summary: "Tells the state by the status code." },
+    PathHelp {
+        pattern: "seal-status",
+        summary: "Tells whether the vault is sealed, and how far an unseal is.",
+    },
+    PathHelp { pattern: "init", summary: "Initialises the vault." },
+    PathHelp { pattern: "unseal", summary: "Takes one key share." },
+    PathHelp { pattern: "seal", summary: "Seals the vault." },
+    PathHelp { pattern: "leader", summary: "Tells who leads: this server." },
+    PathHelp { pattern: "key-status", summary: "Tells the barrier key's term and age." },
+    PathHelp { pattern: "rotate", summary: "Makes a new term of the barrier key." },
+    PathHelp { pattern: "rotate/root", summary: "Makes a new root key." },
+    PathHelp { pattern: "rekey/init", summary: "Begins, shows or cancels a change of the key shares." },
+    PathHelp { pattern: "rekey/update", summary: "Takes one old share towards new ones." },
+    PathHelp { pattern: "rekey/verify", summary: "Takes one new share back before they come into force." },
+    PathHelp { pattern: "mounts", summary: "Lists the secrets engines." },
+    PathHelp { pattern: "mounts/:path", summary: "Enables, shows or disables a secrets engine." },
+    PathHelp { pattern: "auth", summary: "Lists the auth methods." },
+    PathHelp { pattern: "auth/:path", summary: "Enables, shows or disables an auth method." },
+    PathHelp { pattern: "policy", summary: "Lists the policies (older form)." },
+    PathHelp { pattern: "policy/:name", summary: "Reads, writes or deletes a policy (older form)." },
+    PathHelp { pattern: "policies/acl", summary: "Lists the policies." },
+    PathHelp { pattern: "policies/acl/:name", summary: "Reads, writes or deletes a policy." },
+    PathHelp { pattern: "audit", summary: "Lists the audit devices." },
+    PathHelp { pattern: "audit/:path", summary: "Enables or disables an audit device." },
+    PathHelp { pattern: "audit-hash/:path", summary: "Hashes a value as that device does." },
+    PathHelp { pattern: "capabilities", summary: "Tells what a token may do to paths." },
+    PathHelp { pattern: "capabilities-self", summary: "Tells what the calling token may do to paths." },
+    PathHelp { pattern: "capabilities-accessor", summary: "Tells what an accessor's token may do to paths." },
+    PathHelp { pattern: "internal/ui/mounts", summary: "Lists the mounts that the caller may know of." },
+    PathHelp { pattern: "internal/ui/mounts/:path", summary: "Tells which mount serves a path." },
+];
+
 /// One request to `sys/`.
 pub struct Call<'a> {
     pub incoming: &'a Incoming,
@@ -141,6 +177,17 @@ impl From<Response> for Done {
     }
 }
 
+/// True for what a caller without a token may ask below `sys/` while the vault is unsealed: the
+/// mounts whose `listing_visibility` says so, for a login page.
+pub fn open(r: &Incoming) -> bool {
+    r.verb == Verb::Read && r.path == internal_ui::MOUNTS
+}
+
+/// The answer to it.
+pub fn anonymous(core: &Unsealed) -> Done {
+    Response::data(internal_ui::listed(core)).into()
+}
+
 pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>) -> Result<Done> {
     let path = call.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').collect();
@@ -152,7 +199,7 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         (_, "policy") => policies::handle(core, txn, &call, rest, true).await?,
         (_, "policies") => match rest.split_first() {
             Some((&"acl", name)) => policies::handle(core, txn, &call, name, false).await?,
-            _ => return Err(unbuilt("policy types other than acl")),
+            _ => return Err(Error::unsupported_path()),
         },
         (_, "audit") => audit_devices::handle(core, txn, &call, &rest.join("/")).await?,
         (Verb::Write, "audit-hash") => audit_devices::hash(core, &call, &rest.join("/"))?,
@@ -172,15 +219,20 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         ) => {
             return Err(Error::unsupported_operation());
         }
-        (_, name) if UNBUILT.contains(&name) => return Err(unbuilt(&format!("sys/{name}"))),
+        (_, name) if UNBUILT.contains(&name) => {
+            let text = format!("unsupported path: sys/{name} is not supported by this server");
+            return Err(Error::new(ErrorKind::UnsupportedPath, text));
+        }
         _ => return Err(Error::unsupported_path()),
     };
     done.flatten = FLATTENED.contains(&first);
     Ok(done)
 }
 
+/// A field or form of a request that Vault knows and this server does not serve: 400. Never 501,
+/// which clients read as "not initialised".
 pub fn unbuilt(what: &str) -> Error {
-    Error::new(ErrorKind::NotImplemented, format!("{what}: not supported by this server"))
+    Error::invalid(format!("{what}: not supported by this server"))
 }
 
 /// Shorthand for a data map out of a `json!` object.

@@ -238,7 +238,7 @@ impl TokenStore {
             max_ttl: new.max_ttl,
             explicit_max_ttl: new.explicit_max_ttl,
         };
-        ttl::effective(&wanted, new.defaults.unwrap_or(self.0.defaults), now, now)
+        ttl::effective(&wanted, new.defaults.unwrap_or_else(|| self.defaults()), now, now)
     }
 }
 

@@ -91,7 +91,7 @@ impl TokenStore {
             ("roles", Some(name)) if call.writes() => self.write_role(txn, name, &call).await,
             ("roles", Some(name)) if call.operation == Operation::Delete => self.delete_role(txn, name).await,
             ("tidy", None) if call.writes() => Err(Error::new(
-                ErrorKind::NotImplemented,
+                ErrorKind::UnsupportedPath,
                 "there is no tidy: expired and revoked tokens are removed all the time",
             )),
             _ if known(head, tail) => Err(Error::unsupported_operation()),

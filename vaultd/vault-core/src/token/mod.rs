@@ -57,7 +57,11 @@ struct Inner {
     sweeping: tokio::sync::Mutex<sweep::Position>,
     cubbyhole: OnceLock<Space>,
     issuers: OnceLock<Box<Issuers>>,
+    mount_ttl: OnceLock<Box<MountTtl>>,
 }
+
+/// The TTLs of `auth/token/` as it is tuned now; `None` once the vault is sealed.
+pub type MountTtl = dyn Fn() -> Option<TtlDefaults> + Send + Sync;
 
 /// Whether the auth mount that issued a token (its path, its time of creation) still stands.
 pub type Issuers = dyn Fn(&str, vault_logical::Timestamp) -> bool + Send + Sync;
@@ -76,6 +80,7 @@ impl TokenStore {
             sweeping: tokio::sync::Mutex::default(),
             cubbyhole: OnceLock::new(),
             issuers: OnceLock::new(),
+            mount_ttl: OnceLock::new(),
         }))
     }
 
@@ -83,6 +88,15 @@ impl TokenStore {
     /// Set once, before the first lookup.
     pub fn set_issuers(&self, issuers: Box<Issuers>) {
         let _ = self.0.issuers.set(issuers);
+    }
+
+    /// Where the TTLs of `auth/token/` come from. Set once, before the first token is made.
+    pub fn set_mount_ttl(&self, ttl: Box<MountTtl>) {
+        let _ = self.0.mount_ttl.set(ttl);
+    }
+
+    fn defaults(&self) -> TtlDefaults {
+        self.0.mount_ttl.get().and_then(|tuned| tuned()).unwrap_or(self.0.defaults)
     }
 
     fn issuer_lives(&self, entry: &TokenEntry) -> bool {

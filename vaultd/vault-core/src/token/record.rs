@@ -141,11 +141,17 @@ pub(super) struct StoredLease {
     pub renewed: Option<Timestamp>,
     /// The minute its expiry link stands in now.
     pub minute: u64,
+    /// Seconds that the last renewal gave: what one that asks for nothing gets again. 0 = never renewed.
+    #[serde(default)]
+    pub granted: u64,
 }
 
 impl StoredLease {
     pub(super) fn new(expires: Timestamp, renewed: Option<Timestamp>, minute: u64) -> Self {
-        StoredLease { v: VERSION, expires, renewed, minute }
+        StoredLease { v: VERSION, expires, renewed, minute, granted: 0 }
+    }
+    pub(super) fn granting(self, ttl: Duration) -> Self {
+        StoredLease { granted: super::ttl::whole_seconds(ttl), ..self }
     }
 }
 

@@ -44,14 +44,15 @@ impl TokenStore {
         let (period, explicit_max_ttl) = self.current_bounds(txn, &target).await?;
         let wanted = Wanted {
             increment: field::duration(call.data, "increment")?.unwrap_or_default(),
-            ttl: e.ttl,
+            ttl: if lease.granted > 0 { secs(lease.granted) } else { e.ttl },
             period,
             max_ttl: Duration::ZERO,
             explicit_max_ttl,
         };
         let now = self.0.clock.now();
-        let max_ttl = if e.max_ttl.is_zero() { self.0.defaults.max_ttl } else { e.max_ttl };
-        let defaults = TtlDefaults { max_ttl, ..self.0.defaults };
+        let system = self.defaults();
+        let max_ttl = if e.max_ttl.is_zero() { system.max_ttl } else { e.max_ttl };
+        let defaults = TtlDefaults { max_ttl, ..system };
         let (ttl, warnings) = ttl::effective(&wanted, defaults, e.created, now)?;
         let until = now.plus(ttl);
         // The sweeper moves a link on to a later minute when it meets it; it never would meet
@@ -61,7 +62,7 @@ impl TokenStore {
             delete(txn, &expiry_path(lease.minute, e.hash))?;
             link(txn, &expiry_path(minute, e.hash))?;
         }
-        write(txn, &path, &StoredLease::new(until, Some(now), minute))?;
+        write(txn, &path, &StoredLease::new(until, Some(now), minute).granting(ttl))?;
         let auth = IssuedAuth {
             client_token,
             accessor: e.accessor.clone(),

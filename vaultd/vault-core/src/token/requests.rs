@@ -302,7 +302,7 @@ impl TokenStore {
                 (a, b) => a.min(b),
             };
         }
-        let max = self.0.defaults.max_ttl;
+        let max = self.defaults().max_ttl;
         if new.explicit_max_ttl > max {
             warnings.push(format!(
                 "Explicit max TTL of {} seconds is greater than system/mount allowed value; value is being capped to {} seconds",

@@ -69,11 +69,11 @@ impl TokenStore {
             ("renewable", json!(role.renewable)),
             ("token_no_default_policy", json!(role.no_default_policy)),
             ("token_type", json!(role.token_type)),
+            ("token_num_uses", json!(role.num_uses)),
+            ("token_bound_cidrs", json!([])),
+            ("token_strictly_bind_ip", json!(false)),
         ] {
             d.insert(field.into(), value);
-        }
-        if role.num_uses > 0 {
-            d.insert("token_num_uses".into(), json!(role.num_uses));
         }
         plain(Response::data(d))
     }

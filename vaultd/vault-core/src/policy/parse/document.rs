@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub key: String,
     pub at: Option<usize>,
     pub value: Item,
+    /// Written with `=` in HCL: such an object is no block.
+    pub assigned: bool,
 }
 
 /// What is wrong, and where. The message may quote the policy, which is no secret.

@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, value)) = map.next_entry::<String, Item>()? {
-            entries.push(Entry { key, at: None, value });
+            entries.push(Entry { key, at: None, value, assigned: false });
         }
         Ok(Value::Map(entries))
     }

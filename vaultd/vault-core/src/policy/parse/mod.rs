@@ -3,6 +3,7 @@
 mod document;
 mod hcl;
 mod json;
+mod lexer;
 mod rules;
 
 use super::Rule;

@@ -39,7 +39,7 @@ pub(super) fn read(document: &Item) -> Result<Vec<Rule>, Fault> {
 
 fn paths(entry: &Entry, rules: &mut Vec<Rule>) -> Result<(), Fault> {
     let bare = |e: &Entry| e.key == "capabilities" && matches!(e.value.value, Value::List(_));
-    if matches!(&entry.value.value, Value::Map(m) if m.iter().any(bare)) {
+    if entry.assigned || matches!(&entry.value.value, Value::Map(m) if m.iter().any(bare)) {
         return Err(Fault::new(entry.at, "\"path\" needs the path in quotes: path \"secret/*\" { … }"));
     }
     for rule in maps(&entry.value, "\"path\"")? {

@@ -116,7 +116,7 @@ async fn what_is_not_built_says_so_and_unknown_fields_are_named() {
     let role = b.call(&b.root, "roles/r", json!({"token_bound_cidrs": ["10.0.0.0/8"]})).await;
     assert_eq!(message(role), "\"token_bound_cidrs\" is not supported yet");
     for (operation, path, kind) in [
-        (Operation::Update, "tidy", ErrorKind::NotImplemented),
+        (Operation::Update, "tidy", ErrorKind::UnsupportedPath),
         (Operation::Read, "create", ErrorKind::UnsupportedOperation),
         (Operation::Delete, "roles/", ErrorKind::UnsupportedOperation),
         (Operation::Read, "nothing", ErrorKind::UnsupportedPath),

@@ -122,6 +122,14 @@ pub(super) async fn read(cx: &mut Context<'_>, request: &Request) -> Result<Resp
     d.insert("max_lifetime".into(), max_lifetime.into());
     d.insert("token_kind".into(), c.token_kind.into());
     d.insert("jwt_validation_pubkeys".into(), c.pubkeys.into());
+    // What is not built is told as Vault tells it where nothing is set.
+    d.insert("jwks_pairs".into(), Value::Array(Vec::new()));
+    d.insert("oidc_client_id".into(), "".into());
+    d.insert("oidc_discovery_ca_pem".into(), "".into());
+    d.insert("oidc_discovery_url".into(), "".into());
+    d.insert("oidc_response_mode".into(), "".into());
+    d.insert("oidc_response_types".into(), Value::Array(Vec::new()));
+    d.insert("provider_config".into(), Value::Object(Data::new()));
     Ok(params::check(Response::data(d), &request.data, &[], &[]))
 }
 
@@ -131,7 +139,7 @@ pub(super) async fn write(cx: &mut Context<'_>, request: &Request) -> Result<Res
     for name in UNBUILT {
         if data.get(*name).is_some_and(|v| !says_nothing(v)) {
             return Err(Error::new(
-                ErrorKind::NotImplemented,
+                ErrorKind::InvalidRequest,
                 format!("\"{name}\" is not supported; use \"jwks_url\" or \"jwt_validation_pubkeys\""),
             ));
         }

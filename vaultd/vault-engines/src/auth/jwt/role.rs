@@ -164,7 +164,12 @@ pub(super) async fn read(cx: &mut Context<'_>, request: &Request, name: &str) ->
     put("token_period", r.token_period.into());
     put("token_policies", r.token_policies.into());
     put("token_ttl", r.token_ttl.into());
+    put("token_strictly_bind_ip", false.into());
     put("token_type", "default".into());
+    put("max_age", 0.into());
+    put("oauth2_metadata", Value::Array(Vec::new()));
+    put("oidc_scopes", Value::Array(Vec::new()));
+    put("verbose_oidc_logging", false.into());
     Ok(params::check(Response::data(d), &request.data, &[], &["name"]))
 }
 
@@ -266,7 +271,7 @@ fn apply_token(r: &mut Role, data: &Data) -> Result<()> {
     match field::string(data, "token_type")?.as_deref() {
         None | Some("" | "default" | "service" | "default-service") => Ok(()),
         Some(_) => {
-            Err(Error::new(ErrorKind::NotImplemented, "only service tokens are supported (\"token_type\")"))
+            Err(Error::new(ErrorKind::InvalidRequest, "only service tokens are supported (\"token_type\")"))
         }
     }
 }
@@ -320,14 +325,14 @@ pub(super) async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -
     let data = &request.data;
     for name in UNBUILT {
         if data.get(*name).is_some_and(|v| !says_nothing(v)) {
-            return Err(Error::new(ErrorKind::NotImplemented, format!("\"{name}\" is not supported")));
+            return Err(Error::new(ErrorKind::InvalidRequest, format!("\"{name}\" is not supported")));
         }
     }
     match field::string(data, "role_type")?.as_deref() {
         None | Some("" | "jwt") => {}
         Some("oidc") => {
             return Err(Error::new(
-                ErrorKind::NotImplemented,
+                ErrorKind::InvalidRequest,
                 "role_type \"oidc\" is not supported; use \"jwt\"",
             ));
         }

@@ -86,14 +86,15 @@ fn check_and_set(request: &Request, settings: &Settings, key: &KeyRecord) -> Res
         }
         return Ok(());
     };
+    // Negative is a number like any other: it is no version's.
     let cas = match cas {
-        Value::Number(n) => n.as_u64(),
-        Value::String(s) => s.trim().parse().ok(),
+        Value::Number(n) => n.as_i64(),
+        Value::String(s) => s.trim().parse::<i64>().ok(),
         _ => None,
     };
     match cas {
         None => Err(Error::invalid("error parsing check-and-set parameter")),
-        Some(n) if n != key.current => {
+        Some(n) if u64::try_from(n) != Ok(key.current) => {
             Err(Error::invalid("check-and-set parameter did not match the current version"))
         }
         Some(_) => Ok(()),

@@ -20,8 +20,10 @@ fn config_is_read_back_whole() {
             data(&b.read("config").await.unwrap()),
             json!({
                 "jwt_validation_pubkeys": [ed().pem()], "bound_issuer": ISSUER, "jwt_supported_algs": ["EdDSA"],
-                "default_role": "web", "jwks_url": "", "jwks_ca_pem": "",
-                "max_lifetime": 86400, "token_kind": "",
+                "default_role": "web", "jwks_url": "", "jwks_ca_pem": "", "jwks_pairs": [],
+                "max_lifetime": 86400, "token_kind": "", "oidc_client_id": "", "oidc_discovery_ca_pem": "",
+                "oidc_discovery_url": "", "oidc_response_mode": "", "oidc_response_types": [],
+                "provider_config": {},
             })
         );
         for (bad, kind) in [
@@ -46,8 +48,8 @@ fn config_is_read_back_whole() {
                 json!({"jwt_validation_pubkeys": [ed().pem()], "default_role": "a/b"}),
                 ErrorKind::InvalidRequest,
             ),
-            (json!({"oidc_discovery_url": "https://a.example"}), ErrorKind::NotImplemented),
-            (json!({"jwks_pairs": [{"jwks_url": "https://a.example"}]}), ErrorKind::NotImplemented),
+            (json!({"oidc_discovery_url": "https://a.example"}), ErrorKind::InvalidRequest),
+            (json!({"jwks_pairs": [{"jwks_url": "https://a.example"}]}), ErrorKind::InvalidRequest),
         ] {
             assert_eq!(b.write("config", bad.clone()).await.unwrap_err().kind(), kind, "{bad}");
         }
@@ -123,11 +125,11 @@ fn roles() {
             (json!({"token_ttl": 10, "token_max_ttl": 5}), ErrorKind::InvalidRequest),
             (json!({"token_period": "9999h"}), ErrorKind::InvalidRequest),
             (json!({"role_type": "saml"}), ErrorKind::InvalidRequest),
-            (json!({"role_type": "oidc"}), ErrorKind::NotImplemented),
-            (json!({"token_bound_cidrs": ["10.0.0.0/8"]}), ErrorKind::NotImplemented),
-            (json!({"bound_cidrs": "10.0.0.0/8"}), ErrorKind::NotImplemented),
-            (json!({"token_type": "batch"}), ErrorKind::NotImplemented),
-            (json!({"oidc_scopes": "email"}), ErrorKind::NotImplemented),
+            (json!({"role_type": "oidc"}), ErrorKind::InvalidRequest),
+            (json!({"token_bound_cidrs": ["10.0.0.0/8"]}), ErrorKind::InvalidRequest),
+            (json!({"bound_cidrs": "10.0.0.0/8"}), ErrorKind::InvalidRequest),
+            (json!({"token_type": "batch"}), ErrorKind::InvalidRequest),
+            (json!({"oidc_scopes": "email"}), ErrorKind::InvalidRequest),
         ] {
             assert_eq!(b.write("role/bad", role(more.clone())).await.unwrap_err().kind(), kind, "{more}");
             assert_eq!(b.read("role/bad").await.unwrap_err().kind(), ErrorKind::NotFound);
