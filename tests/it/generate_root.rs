@@ -117,7 +117,7 @@ async fn strangers_neither_start_nor_cancel_nor_learn_of_an_attempt() {
     // Without an attempt a share does nothing; junk is refused before anything is told.
     put(&v, UPDATE, "", json!({"key": keys[0], "nonce": "x"})).await.expect(400);
     put(&v, ATTEMPT, &strong, json!({"otp": "short"})).await.expect(400);
-    put(&v, ATTEMPT, &strong, json!({"pgp_key": "x"})).await.expect(501);
+    put(&v, ATTEMPT, &strong, json!({"pgp_key": "x"})).await.expect(400);
     let otp = "0123456789abcdefghijklmnopqr";
     let s = put(&v, ATTEMPT, &strong, json!({ "otp": otp })).await.ok();
     assert_eq!(
@@ -174,4 +174,73 @@ async fn many_holders_at_once_make_one_token() {
     assert_eq!(complete, 1, "{answers:?}");
     let after = v.list("auth/token/accessors", &root).await.ok()["data"]["keys"].as_array().unwrap().len();
     assert_eq!(after, before + 1, "no second token under the same one-time password");
+}
+
+/// gpg with a home of its own.
+fn gpg(home: &std::path::Path, args: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("gpg")
+        .args(["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""])
+        .args(args)
+        .env("GNUPGHOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gpg is there");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success(), "gpg {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    out.stdout
+}
+
+#[tokio::test]
+async fn a_root_token_for_one_pgp_key() {
+    if Command::new("gpg").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "in CI gpg must be there");
+        eprintln!("SKIPPED a_root_token_for_one_pgp_key: needs gpg");
+        return;
+    }
+    let home = with_socket("memory");
+    let v = home.start();
+    let (keys, root) = v.init(1, 1).await;
+    v.unseal(&keys).await;
+    // Short: the agent's socket has to fit into a path of 108 bytes.
+    let keyring = tempfile::Builder::new().prefix("g").tempdir_in("/tmp").unwrap();
+    for (name, how, armored) in [
+        ("rsa", &["rsa2048", "cert"][..], false),
+        ("curve", &["future-default", "default"], true),
+        ("old", &["rsa3072", "encr,cert"], true),
+    ] {
+        let user = format!("{name}@example");
+        gpg(keyring.path(), &["--quick-generate-key", &user, how[0], how[1], "never"], b"");
+        let listed = String::from_utf8(gpg(keyring.path(), &["--with-colons", "-k", &user], b"")).unwrap();
+        let print = listed.lines().find_map(|l| l.strip_prefix("fpr:::::::::")).unwrap();
+        let print = print.trim_end_matches(':').to_lowercase();
+        if name == "rsa" {
+            gpg(keyring.path(), &["--quick-add-key", &print, "rsa2048", "encr", "never"], b"");
+        }
+        let mut export = vec!["--export", &user];
+        if armored {
+            export.insert(0, "--armor");
+        }
+        let key = gpg(keyring.path(), &export, b"");
+        let key = match armored {
+            true => String::from_utf8(key).unwrap(),
+            false => base64::engine::general_purpose::STANDARD.encode(key),
+        };
+        put(&v, ATTEMPT, &root, json!({"pgp_key": key, "otp": "x"})).await.expect(400);
+        let s = put(&v, ATTEMPT, &root, json!({ "pgp_key": key })).await.ok();
+        assert_eq!(
+            (s["pgp_fingerprint"].as_str(), s["otp"].as_str()),
+            (Some(print.as_str()), Some("")),
+            "{name}"
+        );
+        let done = put(&v, UPDATE, "", json!({"key": keys[0], "nonce": s["nonce"]})).await.ok();
+        let message =
+            base64::engine::general_purpose::STANDARD.decode(done["encoded_token"].as_str().unwrap());
+        let token = String::from_utf8(gpg(keyring.path(), &["-d"], &message.unwrap())).unwrap();
+        let me = v.get("auth/token/lookup-self", &token).await.ok();
+        assert_eq!(me["data"]["policies"], json!(["root"]), "{name}");
+    }
+    let _ = Command::new("gpgconf").args(["--kill", "gpg-agent"]).env("GNUPGHOME", keyring.path()).output();
 }

@@ -139,6 +139,7 @@ fn crypto_is_imported_only_where_allowed() {
         (
             "aws_lc_rs",
             &[
+                "vaultd/vault-core/src/pgp/",
                 "vaultd/vault-engines/src/auth/jwt/",
                 "vaultd/src/",
                 "vaultd/vault-gateway/",

@@ -237,10 +237,10 @@ impl Sys<'_> {
         Call::read(self.0, "sys/generate-root/attempt").bare().await
     }
 
-    /// Starts the making of a root token; the server makes the one-time password when `otp` is `None`.
+    /// Starts the making of a root token; the server makes a one-time password when none is given.
     /// Needs a token with `sudo`, or the operator's unix socket.
-    pub async fn generate_root_init(&self, otp: Option<SecretString>) -> Result<GenerateRootStatus> {
-        Call::write(self.0, "sys/generate-root/attempt").json(&GenerateRootInit { otp }).bare().await
+    pub async fn generate_root_init(&self, how: &GenerateRootInit) -> Result<GenerateRootStatus> {
+        Call::write(self.0, "sys/generate-root/attempt").json(how).bare().await
     }
 
     /// Gives one share.

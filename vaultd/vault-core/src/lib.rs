@@ -11,6 +11,7 @@ mod fault;
 mod help;
 pub mod limits;
 mod mounts;
+mod pgp;
 mod pipeline;
 mod policies;
 pub mod policy;

@@ -104,3 +104,6 @@ pub const MAX_INVOKE_CACHE: usize = 4096;
 pub const SEAL_STEP: std::time::Duration = std::time::Duration::from_secs(3);
 /// Longest time a provider's key is used without reading it again.
 pub const CREDENTIAL_TTL: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Longest text of an operator's PGP key.
+pub const MAX_PGP_KEY_BYTES: usize = 64 * 1024;

@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::failure::{Failure, OK, Outcome};
-use crate::limits::MAX_OTP_CHARS;
+use crate::limits::{MAX_INPUT_BYTES, MAX_OTP_CHARS};
 use base64::Engine as _;
 use serde_json::json;
-use vault_api::sys::GenerateRootStatus;
+use vault_api::sys::{GenerateRootInit, GenerateRootStatus};
 use vault_api::{ExposeSecret, SecretString};
 use vault_client::Client;
 use zeroize::Zeroizing;
@@ -30,6 +30,9 @@ pub struct Args {
     /// One-time password for -init or -decode, or - for standard input. With -init the server makes one when absent
     #[arg(long)]
     otp: Option<String>,
+    /// With -init, instead of a one-time password: file with the PGP public key that the token is encrypted to
+    #[arg(long, value_name = "FILE", conflicts_with = "otp")]
+    pgp_key: Option<String>,
     /// Names the attempt; the server is asked for it when absent
     #[arg(long)]
     nonce: Option<String>,
@@ -58,7 +61,11 @@ impl Args {
                 Some(given) => Some(cx.io.secret(Some(given), "")?),
                 None => None,
             };
-            let status = sys.generate_root_init(otp).await?;
+            let pgp_key = match &self.pgp_key {
+                Some(path) => Some(pgp_key(path)?),
+                None => None,
+            };
+            let status = sys.generate_root_init(&GenerateRootInit { otp, pgp_key }).await?;
             print(cx, &status)?;
             cx.say("\nNext, by the holder of each share: vault-cli operator generate-root")?;
         } else if self.status {
@@ -88,10 +95,13 @@ impl Args {
         let status = client.sys().generate_root_update(&nonce, share).await?;
         print(cx, &status)?;
         if status.complete {
-            cx.say(
-                "\nNext, with the one-time password of the start:\n\
-                 vault-cli operator generate-root -decode=<Encoded Token>",
-            )?;
+            cx.say(match status.pgp_fingerprint.is_empty() {
+                true => {
+                    "\nNext, with the one-time password of the start:\n\
+                     vault-cli operator generate-root -decode=<Encoded Token>"
+                }
+                false => "\nNext, by the holder of the PGP key:\nbase64 -d <<< <Encoded Token> | gpg -d",
+            })?;
         }
         Ok(())
     }
@@ -109,18 +119,35 @@ fn print(cx: &mut Context<'_>, s: &GenerateRootStatus) -> Result<(), Failure> {
         rows.push(("OTP".into(), json!(otp)));
     }
     rows.push(("OTP Length".into(), json!(s.otp_length)));
+    if !s.pgp_fingerprint.is_empty() {
+        rows.push(("PGP Fingerprint".into(), json!(s.pgp_fingerprint)));
+    }
     if !s.encoded_token.is_empty() {
         rows.push(("Encoded Token".into(), json!(s.encoded_token)));
     }
     let document = json!({
         "nonce": s.nonce, "started": s.started, "progress": s.progress, "required": s.required,
         "complete": s.complete, "encoded_token": s.encoded_token, "encoded_root_token": s.encoded_token,
-        "otp": otp, "otp_length": s.otp_length,
+        "otp": otp, "otp_length": s.otp_length, "pgp_fingerprint": s.pgp_fingerprint,
     });
     if cx.flags.field.is_some() {
         return cx.field(|name| document.get(name));
     }
     cx.pairs(&rows, &document)
+}
+
+/// The text of a public key, binary files as base64.
+fn pgp_key(path: &str) -> Result<String, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| Failure::local(format!("{path}: {why}"));
+    let size = std::fs::metadata(path).map_err(|e| wrong(&e))?.len();
+    if size > MAX_INPUT_BYTES {
+        return Err(wrong(&"too large for a key"));
+    }
+    let bytes = std::fs::read(path).map_err(|e| wrong(&e))?;
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => base64::engine::general_purpose::STANDARD.encode(e.into_bytes()),
+    })
 }
 
 /// Random letters and digits, each with the same chance.

@@ -97,6 +97,9 @@ pub struct GenerateRootInit {
     /// As long as a token ([`GenerateRootStatus::otp_length`] bytes); made by the server when absent.
     #[serde(serialize_with = "expose_option", skip_serializing_if = "Option::is_none")]
     pub otp: Option<SecretString>,
+    /// Instead of a one-time password: an OpenPGP public key, base64 or ASCII armor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pgp_key: Option<String>,
 }
 
 /// `GET sys/generate-root/attempt`, and the answer to a share. `/system/generate-root`.
@@ -114,7 +117,10 @@ pub struct GenerateRootStatus {
     pub required: u32,
     /// The token was made: [`encoded_token`](Self::encoded_token) holds it.
     pub complete: bool,
-    /// Base64 without padding of the new token XOR the one-time password.
+    /// Of the PGP key that the token will be encrypted to, if there is one.
+    #[serde(deserialize_with = "nullable")]
+    pub pgp_fingerprint: String,
+    /// Base64 without padding of the new token XOR the one-time password, or base64 of a PGP message.
     #[serde(deserialize_with = "nullable")]
     pub encoded_token: String,
     /// The one-time password, only where the server made it and only in the answer to the start.

@@ -4,10 +4,11 @@
 //! Vault lets anyone on the network start and cancel an attempt (CVE-2026-5807). Here that takes a token with `sudo`,
 //! or the operator's unix socket: after an accepted rollback no token is left. A share is proof enough for giving it.
 
-use super::{After, Done, unbuilt};
+use super::{After, Done};
 use crate::ceremony::check_nonce;
 use crate::exchange::{Incoming, Verb};
 use crate::limits::{CEREMONY_TTL, TOKEN_CHARS};
+use crate::pgp::PublicKey;
 use crate::seal::{Progress, decode_share};
 use crate::token::NewToken;
 use crate::unsealed::Unsealed;
@@ -22,13 +23,20 @@ use vault_logical::{Error, RequestId, Response, Result, Transport, field};
 /// An attempt under way. At most one; wiped when it stands still for too long.
 pub struct Attempt {
     nonce: Uuid,
-    /// The new token is answered XORed with this.
-    otp: Key,
+    cover: Cover,
     touched: Instant,
     shares: Progress,
     /// The request that gave the last share. It may run again after a conflict; no other may: two tokens under one
     /// password would give away their difference.
     completing: Option<RequestId>,
+}
+
+/// How the new token is answered, so that the answer alone is no token.
+enum Cover {
+    /// XORed with a one-time password.
+    Otp(Key),
+    /// Encrypted to an operator's key.
+    Pgp(PublicKey),
 }
 
 /// Whether this request is let in without asking a policy: over the operator's socket without a token, and with a share.
@@ -81,7 +89,10 @@ fn status(core: &Unsealed, attempt: Option<&Attempt>) -> Value {
         "complete": false,
         "encoded_token": "",
         "encoded_root_token": "",
-        "pgp_fingerprint": "",
+        "pgp_fingerprint": match attempt.map(|a| &a.cover) {
+            Some(Cover::Pgp(key)) => key.fingerprint.as_str(),
+            _ => "",
+        },
         "otp": "",
         "otp_length": TOKEN_CHARS,
     })
@@ -91,22 +102,20 @@ fn start(core: &Unsealed, r: &Incoming, slot: &mut Option<Attempt>) -> Result<Do
     if slot.as_ref().is_some_and(|a| a.completing.is_none()) {
         return Err(Error::invalid("root generation already in progress"));
     }
-    if field::string(&r.data, "pgp_key")?.is_some_and(|k| !k.is_empty()) {
-        return Err(unbuilt("a PGP-encrypted root token (use an OTP)"));
-    }
+    let pgp_key = field::string(&r.data, "pgp_key")?.filter(|t| !t.is_empty());
     let given = field::string(&r.data, "otp")?.filter(|t| !t.is_empty()).map(SecretString::from);
-    let made = match &given {
-        Some(_) => None,
-        None => Some(secmem::random::base62(TOKEN_CHARS).map_err(Error::internal)?),
+    let (cover, made) = match (pgp_key, given) {
+        (Some(_), Some(_)) => return Err(Error::invalid("give \"otp\" or \"pgp_key\", not both")),
+        (Some(key), None) => (Cover::Pgp(PublicKey::parse(&key)?), None),
+        (None, Some(given)) => (password(core, &given)?, None),
+        (None, None) => {
+            let made = secmem::random::base62(TOKEN_CHARS).map_err(Error::internal)?;
+            (password(core, &made)?, Some(made))
+        }
     };
-    let text = given.as_ref().or(made.as_ref()).map_or("", |t| t.expose_secret());
-    if text.len() != TOKEN_CHARS {
-        return Err(Error::invalid(format!("OTP string is wrong length: it must have {TOKEN_CHARS} bytes")));
-    }
-    let otp = core.arena.from_slice(text.as_bytes()).map_err(Error::internal)?;
     let attempt = Attempt {
         nonce: Uuid::new_v4(),
-        otp,
+        cover,
         touched: Instant::now(),
         shares: Progress::default(),
         completing: None,
@@ -120,6 +129,14 @@ fn start(core: &Unsealed, r: &Incoming, slot: &mut Option<Attempt>) -> Result<Do
     *slot = Some(attempt);
     tracing::warn!("generation of a root token was started");
     Ok(bare(answer))
+}
+
+fn password(core: &Unsealed, text: &SecretString) -> Result<Cover> {
+    let text = text.expose_secret();
+    if text.len() != TOKEN_CHARS {
+        return Err(Error::invalid(format!("OTP string is wrong length: it must have {TOKEN_CHARS} bytes")));
+    }
+    Ok(Cover::Otp(core.arena.from_slice(text.as_bytes()).map_err(Error::internal)?))
 }
 
 async fn update(
@@ -150,8 +167,13 @@ async fn update(
     }
     attempt.completing = Some(r.id);
     let issued = core.tokens.create(txn, NewToken::root()).await?;
-    let encoded = attempt.otp.with(|otp| xor(issued.client_token.expose_secret().as_bytes(), otp));
-    let encoded = encoded.map_err(|_| crate::fault::sealed())?;
+    let token = &issued.client_token;
+    let encoded = match &attempt.cover {
+        Cover::Otp(otp) => {
+            otp.with(|otp| xor(token.expose_secret().as_bytes(), otp)).map_err(|_| crate::fault::sealed())?
+        }
+        Cover::Pgp(key) => base64::engine::general_purpose::STANDARD.encode(key.encrypt(token)?),
+    };
     let mut answer = status(core, Some(attempt));
     for (name, value) in [
         ("complete", Value::Bool(true)),
