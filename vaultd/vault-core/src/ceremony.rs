@@ -34,7 +34,7 @@ pub fn reply(id: RequestId, answer: Answer) -> Reply {
 /// `PUT sys/init`: makes the keys, answers the shares and the first root token, stays sealed.
 pub async fn init(core: &Arc<Core>, r: &Incoming) -> Answer {
     let answer = try_init(core, r).await;
-    core.note(r, "sys/init", answer.as_ref().err());
+    core.note(r, "sys/init", answer.as_ref().err()).await;
     answer
 }
 
@@ -143,7 +143,7 @@ fn cubbyhole(core: &Core) -> StoredMount {
 /// `PUT sys/unseal`: one share at a time; the answer is the seal status.
 pub async fn unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     let answer = try_unseal(core, r).await;
-    core.note(r, "sys/unseal", answer.as_ref().err());
+    core.note(r, "sys/unseal", answer.as_ref().err()).await;
     answer
 }
 
@@ -234,12 +234,12 @@ async fn open(core: &Arc<Core>, shares: &[secmem::SecretBytes], accept_rollback:
 impl Core {
     /// Records an attempt that has no token: in the devices when unsealed, else in the ring,
     /// whose content becomes the first records after unseal.
-    fn note(&self, r: &Incoming, path: &'static str, error: Option<&Error>) {
+    async fn note(&self, r: &Incoming, path: &'static str, error: Option<&Error>) {
         if let Some(u) = self.unsealed() {
             let mut entry = RequestEntry::new(r.id, "update", path);
             entry.remote = r.connection.remote;
             entry.error = error.map(Error::message);
-            if let Err(e) = u.audit.request(&entry) {
+            if let Err(e) = u.audit.request(&entry).await {
                 tracing::warn!(error = %e, path, "attempt was not recorded");
             }
             return;

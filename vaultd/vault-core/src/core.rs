@@ -109,13 +109,15 @@ impl Core {
         tracing::info!("sealed");
     }
 
-    /// Reopens audit files after they were moved away.
+    /// Reopens audit files after they were moved away. Nobody waits for their disks.
     pub fn reopen_audit(&self) {
         if let Some(core) = self.unsealed() {
-            match core.audit.reopen() {
-                Ok(()) => tracing::info!("audit files reopened"),
-                Err(e) => tracing::error!(error = %e, "audit files were not reopened"),
-            }
+            tokio::spawn(async move {
+                match core.audit.reopen().await {
+                    Ok(()) => tracing::info!("audit files reopened"),
+                    Err(e) => tracing::error!(error = %e, "audit files were not reopened"),
+                }
+            });
         }
     }
 

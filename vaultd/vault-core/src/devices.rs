@@ -44,7 +44,7 @@ pub async fn bring_up(store: &Store, audit: &Audit, from_file: &[DeviceConfig]) 
 async fn enable(store: &Store, audit: &Audit, config: DeviceConfig, heads: &[Head]) -> Result<()> {
     let key = store.ensure_key(&KeyName::AuditHmac(config.name.clone())).await.map_err(fault::storage)?;
     let expected = heads.iter().find(|h| h.device == config.name);
-    audit.enable(config, key, expected)?;
+    audit.enable(config, key, expected).await?;
     Ok(())
 }
 

@@ -90,7 +90,7 @@ impl Dispatch for LocalDispatch {
         let mut entry = RequestEntry::new(uuid::Uuid::new_v4(), Operation::Invoke.as_str(), call_path);
         entry.remote = connection.remote;
         entry.error = Some(reason);
-        let _proof = core.audit.request(&entry)?;
+        let _proof = core.audit.request(&entry).await?;
         Ok(())
     }
 }
@@ -121,11 +121,11 @@ impl Unsealed {
         let Decided { who, decision, service, epoch } = match self.decide_invoke(&call, &path).await {
             Ok(x) => x,
             Err((who, e)) => {
-                self.record_refusal(&call, &path, who.as_ref(), &e)?;
+                self.record_refusal(&call, &path, who.as_ref(), &e).await?;
                 return Err(e);
             }
         };
-        let audited = self.audit.request(&entry(&call, &path, Some(&who), Some(&decision), None))?;
+        let audited = self.audit.request(&entry(&call, &path, Some(&who), Some(&decision), None)).await?;
         // From here on the call is on record; what fails is recorded as its completion.
         let opened = self.audit.open(audited)?;
         match self.grant_parts(&who, &service).await {
@@ -185,8 +185,8 @@ impl Unsealed {
         Ok(Decided { who, decision, service, epoch })
     }
 
-    fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {
-        let _proof = self.audit.request(&entry(call, path, who, None, Some(e.message())))?;
+    async fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {
+        let _proof = self.audit.request(&entry(call, path, who, None, Some(e.message()))).await?;
         Ok(())
     }
 

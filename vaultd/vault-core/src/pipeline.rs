@@ -67,7 +67,7 @@ impl Unsealed {
         }
         let recorded = match self.admit(&r).await {
             Ok(admitted) => self.run(&r, admitted).await,
-            Err(refusal) => self.turn_away(&r, refusal),
+            Err(refusal) => self.turn_away(&r, refusal).await,
         };
         self.finish(&r, recorded).await
     }
@@ -210,7 +210,7 @@ impl Unsealed {
         let facts = Facts::admitted(r, &a);
         let hashes = facts.hashes(&self.audit);
         let entry = facts.entry(hashes.as_deref(), None);
-        let audited = match (self.audit.request(&entry), exempt(r, &a)) {
+        let audited = match (self.audit.request(&entry).await, exempt(r, &a)) {
             (Ok(proof), _) => proof,
             (Err(_), Some(why)) => Audited::exempt(r.id, why),
             (Err(e), None) => return not_recorded(e.into()),
@@ -218,7 +218,7 @@ impl Unsealed {
         let outcome = self.perform(&audited, r, &mut a).await;
         let finished =
             Finished { outcome, mount_type: facts.mount_type().to_string(), list: r.verb == Verb::List };
-        match record::response(&self.audit, audited, &entry, &facts, finished) {
+        match record::response(&self.audit, audited, &entry, &facts, finished).await {
             Ok(recorded) => recorded,
             Err((e, finished)) => {
                 // The caller never learns of what it was given: take it back.
@@ -229,7 +229,7 @@ impl Unsealed {
                 }
                 tracing::error!(error = %e, "the answer could not be recorded");
                 if let Ok(Done { after: After::AuditDisable(name), .. }) = &finished.outcome {
-                    self.stop_device(name);
+                    self.stop_device(name).await;
                 }
                 not_recorded(Error::new(
                     ErrorKind::Internal,
@@ -240,18 +240,19 @@ impl Unsealed {
     }
 
     /// Refused before the mount: on record like any other, with the reason.
-    fn turn_away(&self, r: &Incoming, refusal: Refusal) -> Recorded<Finished> {
+    async fn turn_away(&self, r: &Incoming, refusal: Refusal) -> Recorded<Finished> {
         let facts = Facts::refused(r, refusal.caller.as_ref(), refusal.operation);
         let hashes = facts.hashes(&self.audit);
         let reason = refusal.error.message().to_string();
         let entry = facts.entry(hashes.as_deref(), Some(&reason));
-        let audited = match self.audit.request(&entry) {
+        let audited = match self.audit.request(&entry).await {
             Ok(proof) => proof,
             Err(e) => return not_recorded(e.into()),
         };
         let finished =
             Finished { outcome: Err(refusal.error), mount_type: String::new(), list: r.verb == Verb::List };
         record::response(&self.audit, audited, &entry, &facts, finished)
+            .await
             .unwrap_or_else(|(e, _)| not_recorded(e.into()))
     }
 
@@ -379,7 +380,7 @@ impl Unsealed {
                 }
                 Err(e) => {
                     if let Some(name) = &done.undo_device {
-                        self.audit.disable(name)?;
+                        self.audit.disable(name).await?;
                     }
                     if !matches!(e, CommitError::Conflict) {
                         return Err(fault::commit(e));
@@ -458,8 +459,8 @@ impl Unsealed {
         }
     }
 
-    fn stop_device(&self, name: &str) {
-        if let Err(e) = self.audit.disable(name) {
+    async fn stop_device(&self, name: &str) {
+        if let Err(e) = self.audit.disable(name).await {
             tracing::warn!(error = %e, "audit device was not closed");
         }
     }
@@ -471,7 +472,7 @@ impl Unsealed {
             Ok(done) => {
                 match &done.after {
                     After::Seal => seal = true,
-                    After::AuditDisable(name) => self.stop_device(name),
+                    After::AuditDisable(name) => self.stop_device(name).await,
                     After::RootGenerated => sys::generate_root::finish(self, r.id).await,
                     After::Nothing | After::RefreshMounts => {}
                     After::Rekey(_) => {}

@@ -132,7 +132,7 @@ fn operation_name(verb: Verb, operation: Operation) -> &'static str {
 /// Records the answer; only what this returns can be encoded.
 // The error carries the outcome back, so that it can be undone: rare, and moved once.
 #[allow(clippy::result_large_err)]
-pub fn response(
+pub async fn response(
     audit: &Audit,
     audited: Audited,
     request: &RequestEntry<'_>,
@@ -157,7 +157,7 @@ pub fn response(
             }
             Err(err) => e.error = Some(Error::message(err)),
         }
-        audit.response(audited, &e, ())
+        audit.response(audited, &e, ()).await
     };
     match proof {
         Ok(recorded) => Ok(recorded.map(|()| finished)),

@@ -52,7 +52,7 @@ impl Unsealed {
         let settings = Settings { audit_dirs: config.audit_dirs.clone() };
         let audit = Audit::start(settings, signing, config.clock.clone())?;
         devices::bring_up(&store, &audit, &config.audit_devices).await?;
-        audit.drain_sealed(&core.ring)?;
+        audit.drain_sealed(&core.ring).await?;
         let ttl = config.ttl;
         let unsealed = Arc::new(Unsealed {
             tokens: tokens(&store, config.clock.clone(), ttl).await?,
@@ -164,10 +164,9 @@ impl Unsealed {
         if let Ok(mut attempt) = timeout(SEAL_STEP, self.generate_root.lock()).await {
             *attempt = None;
         }
-        let audit = self.audit.clone();
-        let heads = match timeout(SEAL_STEP, tokio::task::spawn_blocking(move || audit.close())).await {
-            Ok(Ok(heads)) => heads,
-            _ => {
+        let heads = match timeout(SEAL_STEP, self.audit.close()).await {
+            Ok(heads) => heads,
+            Err(_) => {
                 tracing::error!("an audit device hangs: sealing without its last checkpoint");
                 Vec::new()
             }

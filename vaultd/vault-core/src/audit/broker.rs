@@ -5,9 +5,11 @@ use super::device::{Device, Shared};
 use super::encode::Encoder;
 use super::file::{AuditDirs, Files};
 use super::identity::DeviceHashes;
-use super::limits::{MAX_DEVICES, MAX_OPEN_STREAMS, WRITE_WAIT};
+use super::lane::Lane;
+use super::limits::{MAX_DEVICES, MAX_OPEN_STREAMS};
 use super::source::Sources;
 use super::ticker::Wake;
+use super::ticket::{News, Ticket};
 use super::{
     AuditError, Audited, DeviceConfig, DeviceStatus, Head, IdentityHashes, Opened, PublicKey, Recorded,
     RequestEntry, ResponseEntry, SealedRing, record, ticker,
@@ -17,7 +19,7 @@ use parking_lot::Mutex;
 use secmem::Key;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use vault_logical::{Clock, Completion, RequestId, Timestamp};
@@ -44,8 +46,10 @@ pub(super) struct Inner {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     devices: ArcSwap<Vec<Arc<Device>>>,
+    /// Every device's way to its disk, also of those not yet open or about to close.
+    lanes: Mutex<Vec<Weak<Lane>>>,
     /// Held by whoever changes the set of devices.
-    admin: Mutex<()>,
+    admin: tokio::sync::Mutex<()>,
     generation: AtomicU64,
     closed: AtomicBool,
     sources: Sources,
@@ -64,84 +68,132 @@ impl Inner {
         self.clock.now()
     }
 
-    /// Offers a record to every device. `Ok` when there is none, or when at least one took it.
+    /// Offers a record to every device; `ticket` is made for their number and answered once each
+    /// of them has. `Err`: none will take it, and why.
+    fn offer<'a>(
+        &self,
+        devices: &'a [Arc<Device>],
+        now: Timestamp,
+        ticket: &Arc<Ticket>,
+        make: impl Fn(&'a Device) -> Encoder<'a>,
+    ) -> Result<(), AuditError> {
+        let since = Instant::now();
+        let mut offered = devices.is_empty();
+        let mut failure = AuditError::NotRecorded;
+        for device in devices {
+            match device.offer(make(device), now, ticket, since) {
+                Ok(()) => offered = true,
+                Err(e) => {
+                    failure = e;
+                    ticket.answer(false).into_iter().for_each(News::tell);
+                }
+            }
+        }
+        self.wake.work();
+        if offered { Ok(()) } else { Err(failure) }
+    }
+
+    /// Offers a record that its caller waits for.
     fn write<'a>(
         &self,
         devices: &'a [Arc<Device>],
         now: Timestamp,
         make: impl Fn(&'a Device) -> Encoder<'a>,
-    ) -> Result<(), AuditError> {
-        let deadline = Instant::now() + WRITE_WAIT;
-        let mut accepted = devices.is_empty();
-        let mut failure = AuditError::NotRecorded;
-        for device in devices {
-            match device.write(make(device), now, deadline) {
-                Ok(()) => accepted = true,
-                Err(e) => failure = e,
-            }
+    ) -> Result<Written, AuditError> {
+        if devices.is_empty() {
+            return Ok(Written(None));
         }
-        self.wake.work();
-        if accepted { Ok(()) } else { Err(failure) }
+        let ticket = Ticket::new(devices.len());
+        self.offer(devices, now, &ticket, make)?;
+        Ok(Written(Some(ticket)))
     }
 
     /// The completion record of a stream; kept in its slot when no device takes it.
-    pub(super) fn complete(&self, id: RequestId, completion: &Completion) {
-        let time = self.now();
-        let devices = self.devices.load();
-        let written = self.check_open().is_ok()
-            && self.write(&devices, time, |d| record::completion(&d.config, time, &id, completion)).is_ok();
-        if written {
-            self.streams.fetch_sub(1, Ordering::AcqRel);
+    pub(super) fn complete(self: &Arc<Self>, id: RequestId, completion: &Completion) {
+        let late = Late { id, completion: completion.clone(), time: self.now() };
+        if self.check_open().is_ok() {
+            self.write_completion(late);
         } else {
             // Bounded by the slots: this one's is still taken.
-            self.late.lock().push_back(Late { id, completion: completion.clone(), time });
-            self.wake.work();
+            self.late.lock().push_back(late);
         }
     }
 
-    /// Background work. True while something is left to do.
-    pub(super) fn tick(&self) -> bool {
-        if self.closed.load(Ordering::Acquire) {
-            return false;
-        }
-        let now = self.now();
+    fn write_completion(self: &Arc<Self>, late: Late) {
         let devices = self.devices.load();
-        self.summarise(&devices, now);
-        self.write_late(&devices, now);
-        let mut more = !self.late.lock().is_empty();
-        for device in devices.iter() {
-            more |= device.tick(now);
+        if devices.is_empty() {
+            self.streams.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        let (id, completion, time) = (late.id, late.completion.clone(), late.time);
+        let weak = Arc::downgrade(self);
+        let ticket = Ticket::then(devices.len(), move |taken| {
+            let Some(inner) = weak.upgrade() else { return };
+            if taken {
+                inner.streams.fetch_sub(1, Ordering::AcqRel);
+            } else {
+                inner.late.lock().push_back(late);
+                inner.wake.work();
+            }
+        });
+        // Its outcome is the ticket's affair.
+        let _ = self.offer(&devices, time, &ticket, |d| record::completion(&d.config, time, &id, &completion));
+    }
+
+    /// Background work. True while something is left to do.
+    pub(super) fn tick(self: &Arc<Self>) -> bool {
+        let now = self.now();
+        let mut more = self.expire(now);
+        if self.closed.load(Ordering::Acquire) {
+            return more;
+        }
+        self.summarise(now);
+        self.write_late();
+        more |= !self.late.lock().is_empty();
+        for device in self.devices.load().iter() {
+            more |= device.lane.tick(now);
         }
         more
     }
 
-    fn summarise(&self, devices: &[Arc<Device>], now: Timestamp) {
-        if let Some(summary) = self.sources.summary(now)
-            && self.write(devices, now, |d| record::summary(&d.config, now, &summary)).is_err()
-        {
-            self.sources.put_back(&summary);
-        }
+    /// Answers whoever waits too long for a disk.
+    fn expire(&self, now: Timestamp) -> bool {
+        let lanes: Vec<Arc<Lane>> = {
+            let mut all = self.lanes.lock();
+            all.retain(|l| l.strong_count() > 0);
+            all.iter().filter_map(Weak::upgrade).collect()
+        };
+        let at = Instant::now();
+        lanes.iter().fold(false, |busy, lane| lane.expire(at, now) || busy)
     }
 
-    fn write_late(&self, devices: &[Arc<Device>], now: Timestamp) {
-        loop {
-            // Not held while writing: a stream may end meanwhile.
-            let Some(late) = self.late.lock().pop_front() else { return };
-            if self
-                .write(devices, now, |d| record::completion(&d.config, late.time, &late.id, &late.completion))
-                .is_err()
-            {
-                self.late.lock().push_front(late);
-                return;
-            }
-            self.streams.fetch_sub(1, Ordering::AcqRel);
+    fn summarise(self: &Arc<Self>, now: Timestamp) {
+        let devices = self.devices.load();
+        let Some(summary) = self.sources.summary(now).map(Arc::new) else { return };
+        if devices.is_empty() {
+            return;
         }
+        let (weak, given) = (Arc::downgrade(self), summary.clone());
+        let ticket = Ticket::then(devices.len(), move |taken| {
+            if let (false, Some(inner)) = (taken, weak.upgrade()) {
+                inner.sources.put_back(&given);
+            }
+        });
+        let _ = self.offer(&devices, now, &ticket, |d| record::summary(&d.config, now, &summary));
+    }
+
+    fn write_late(self: &Arc<Self>) {
+        // Taken out whole: what fails again comes back and waits for the next time.
+        let late = std::mem::take(&mut *self.late.lock());
+        late.into_iter().for_each(|l| self.write_completion(l));
     }
 
     /// A checkpoint at once on every device.
     #[cfg(test)]
-    pub(super) fn sign_now(&self) {
-        self.devices.load().iter().for_each(|d| d.sign_now(self.now()));
+    pub(super) async fn sign_now(&self) {
+        for d in self.devices.load_full().iter() {
+            d.sign_now(self.now()).await;
+        }
     }
 
     fn open_streams(&self) -> u64 {
@@ -153,6 +205,18 @@ impl Inner {
         let devices = self.devices.load();
         let found = devices.iter().find(|d| d.config.name.strip_suffix('/') == Some(name));
         found.cloned().ok_or(AuditError::NoSuchDevice)
+    }
+}
+
+/// A record under way to its devices.
+#[must_use]
+struct Written(Option<Arc<Ticket>>);
+
+impl Written {
+    /// `Ok` when there is no device, or when at least one took the record.
+    async fn taken(self) -> Result<(), AuditError> {
+        let Some(ticket) = self.0 else { return Ok(()) };
+        if ticket.taken().await { Ok(()) } else { Err(AuditError::NotRecorded) }
     }
 }
 
@@ -172,7 +236,8 @@ impl Audit {
             shared: Arc::new(Shared { files, signer: Signer::new(signing)? }),
             clock,
             devices: ArcSwap::default(),
-            admin: Mutex::new(()),
+            lanes: Mutex::new(Vec::new()),
+            admin: tokio::sync::Mutex::new(()),
             generation: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             sources,
@@ -188,9 +253,9 @@ impl Audit {
     /// Opens a device and adds it. `hmac` is `KeyName::AuditHmac(config.name)`; `expected` the
     /// head that the barrier holds for it, if any. A file that is no audit log is refused unless
     /// there is an expected head: then the device goes on and the finding is flagged.
-    pub fn enable(&self, config: DeviceConfig, hmac: Key, expected: Option<&Head>) -> Result<(), AuditError> {
+    pub async fn enable(&self, config: DeviceConfig, hmac: Key, expected: Option<&Head>) -> Result<(), AuditError> {
         let inner = &self.0;
-        let _admin = inner.admin.lock();
+        let _admin = inner.admin.lock().await;
         inner.check_open()?;
         let devices = inner.devices.load_full();
         if devices.iter().any(|d| d.config.name == config.name) {
@@ -201,7 +266,10 @@ impl Audit {
         }
         let expected = expected.and_then(Head::point);
         let id = inner.generation.load(Ordering::Acquire) + 1;
-        let device = Device::open(id, config, hmac, inner.shared.clone(), expected, inner.now())?;
+        let device = Device::start(id, config, hmac, inner.shared.clone(), inner.now())?;
+        inner.lanes.lock().push(Arc::downgrade(&device.lane));
+        inner.wake.work();
+        device.open(expected, inner.now()).await?;
         let mut changed = (*devices).clone();
         changed.push(Arc::new(device));
         inner.devices.store(Arc::new(changed));
@@ -211,39 +279,48 @@ impl Audit {
     }
 
     /// Takes a device out, after a last checkpoint.
-    pub fn disable(&self, name: &str) -> Result<(), AuditError> {
+    pub async fn disable(&self, name: &str) -> Result<(), AuditError> {
         let inner = &self.0;
-        let _admin = inner.admin.lock();
+        let _admin = inner.admin.lock().await;
         let device = inner.device(name)?;
         let devices = inner.devices.load_full();
         let left: Vec<_> = devices.iter().filter(|d| d.id != device.id).cloned().collect();
         inner.devices.store(Arc::new(left));
         inner.generation.fetch_add(1, Ordering::AcqRel);
-        device.close(inner.now(), inner.open_streams());
+        inner.wake.work();
+        device.close(inner.now(), inner.open_streams()).await;
         Ok(())
     }
 
     /// Puts a request on record. Call it for refused requests as well.
-    pub fn request(&self, entry: &RequestEntry<'_>) -> Result<Audited, AuditError> {
+    pub async fn request(&self, entry: &RequestEntry<'_>) -> Result<Audited, AuditError> {
+        let summed = match self.offer_request(entry)? {
+            Some(written) => {
+                written.taken().await?;
+                false
+            }
+            None => true,
+        };
+        Ok(Audited { id: entry.id, summed, unrecorded: false })
+    }
+
+    /// `None`: counted only.
+    fn offer_request(&self, entry: &RequestEntry<'_>) -> Result<Option<Written>, AuditError> {
         let inner = &self.0;
         inner.check_open()?;
         let now = inner.now();
         let devices = inner.devices.load();
         if entry.identity.is_none() && !devices.is_empty() && !inner.sources.admit(entry.remote, now) {
             inner.wake.work();
-            // Counted only, but never while nothing could take the count.
-            return if devices.iter().any(|d| d.healthy()) {
-                Ok(Audited { id: entry.id, summed: true, unrecorded: false })
-            } else {
-                Err(AuditError::NotRecorded)
-            };
+            // Never while nothing could take the count.
+            let able = devices.iter().any(|d| d.healthy());
+            return if able { Ok(None) } else { Err(AuditError::NotRecorded) };
         }
-        inner.write(&devices, now, |d| record::request(&d.config, d.id, now, entry))?;
-        Ok(Audited { id: entry.id, summed: false, unrecorded: false })
+        inner.write(&devices, now, |d| record::request(&d.config, d.id, now, entry)).map(Some)
     }
 
     /// Puts the answer on record; on failure the outcome comes back so that it can be undone.
-    pub fn response<T>(
+    pub async fn response<T>(
         &self,
         audited: Audited,
         entry: &ResponseEntry<'_>,
@@ -260,13 +337,21 @@ impl Audit {
         if audited.summed && entry.auth.is_none() && entry.wrap.is_none() {
             return Ok(Recorded(outcome));
         }
-        let now = inner.now();
-        let devices = inner.devices.load();
-        match inner.write(&devices, now, |d| record::response(&d.config, d.id, now, entry)) {
+        let taken = match self.offer_response(entry) {
+            Ok(written) => written.taken().await,
+            Err(e) => Err(e),
+        };
+        match taken {
             Ok(()) => Ok(Recorded(outcome)),
             Err(_) if audited.unrecorded => Ok(Recorded(outcome)),
             Err(e) => Err((e, outcome)),
         }
+    }
+
+    fn offer_response(&self, entry: &ResponseEntry<'_>) -> Result<Written, AuditError> {
+        let inner = &self.0;
+        let now = inner.now();
+        inner.write(&inner.devices.load(), now, |d| record::response(&d.config, d.id, now, entry))
     }
 
     /// Reserves the completion record of a streamed answer.
@@ -304,14 +389,15 @@ impl Audit {
     }
 
     /// Writes what was tried while sealed. Call it after the devices are enabled, before requests.
-    pub fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
+    pub async fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
         let inner = &self.0;
-        let devices = inner.devices.load();
+        let devices = inner.devices.load_full();
         let now = inner.now();
         let mut attempts = ring.take();
         attempts.kinds.reverse();
         while let Some(kind) = attempts.kinds.pop() {
-            if let Err(e) = inner.write(&devices, now, |d| record::sealed_attempt(&d.config, now, &kind)) {
+            let written = inner.write(&devices, now, |d| record::sealed_attempt(&d.config, now, &kind));
+            if let Err(e) = settled(written).await {
                 attempts.kinds.push(kind);
                 attempts.kinds.reverse();
                 ring.put_back(attempts);
@@ -321,7 +407,7 @@ impl Audit {
         if attempts.dropped > 0 {
             let dropped = attempts.dropped;
             let written = inner.write(&devices, now, |d| record::sealed_dropped(&d.config, now, dropped));
-            return written.inspect_err(|_| ring.put_back(attempts));
+            return settled(written).await.inspect_err(|_| ring.put_back(attempts));
         }
         Ok(())
     }
@@ -338,11 +424,14 @@ impl Audit {
 
     /// Opens every file anew under its name (SIGHUP after logrotate); the chain goes on. Answers
     /// the first failure, after all have been tried.
-    pub fn reopen(&self) -> Result<(), AuditError> {
+    pub async fn reopen(&self) -> Result<(), AuditError> {
         let now = self.0.now();
-        let results: Vec<_> = self.0.devices.load().iter().map(|d| d.reopen(now)).collect();
+        let mut result = Ok(());
         self.0.wake.work();
-        results.into_iter().collect()
+        for device in self.0.devices.load_full().iter() {
+            result = result.and(device.reopen(now).await);
+        }
+        result
     }
 
     /// The key that verifies the checkpoints.
@@ -351,27 +440,39 @@ impl Audit {
     }
 
     /// Last checkpoint, sync, stop. Later records fail with `Sealed`. Answers the final heads.
-    pub fn close(&self) -> Vec<Head> {
+    pub async fn close(&self) -> Vec<Head> {
         let inner = &self.0;
-        let _admin = inner.admin.lock();
+        let _admin = inner.admin.lock().await;
         let devices = inner.devices.load_full();
         let now = inner.now();
         if !inner.closed.swap(true, Ordering::AcqRel) {
-            inner.summarise(&devices, now);
-            inner.write_late(&devices, now);
-            for device in devices.iter() {
-                device.close(now, inner.open_streams());
+            inner.summarise(now);
+            inner.write_late();
+            inner.wake.work();
+            // All at once: one disk that hangs takes no time from the others.
+            let closing: Vec<_> = devices.iter().map(|d| d.close(now, inner.open_streams())).collect();
+            for closed in closing {
+                closed.await;
             }
             inner.wake.stop();
         }
         devices.iter().map(|d| d.head()).collect()
     }
 
-    /// What the background thread does, for tests that do not wait for it.
+    /// What the background thread does, and what comes of it, for tests that do not wait for it.
     #[cfg(test)]
-    pub(super) fn tick(&self) -> bool {
+    pub(super) async fn tick(&self) -> bool {
+        self.0.tick();
+        for device in self.0.devices.load_full().iter() {
+            let lane = device.lane.clone();
+            device.lane.ask(move |_| lane.rest()).await;
+        }
         self.0.tick()
     }
+}
+
+async fn settled(written: Result<Written, AuditError>) -> Result<(), AuditError> {
+    written?.taken().await
 }
 
 impl Drop for Inner {

@@ -10,8 +10,16 @@ pub const MAX_RECORDS_PER_CHECKPOINT: u64 = 1_000;
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the background thread looks for work: a sync follows a write within twice this.
 pub const TICK: Duration = Duration::from_millis(400);
-/// Longest wait for a device that another thread is writing to.
+/// Longest wait for a device to take a record.
 pub const WRITE_WAIT: Duration = Duration::from_secs(2);
+/// Age at which a tick gives up on a record: whoever waits is answered within [`WRITE_WAIT`].
+pub const EXPIRY: Duration = Duration::from_millis(1_500);
+/// Most records waiting for one device, and their bytes.
+pub const MAX_QUEUED_RECORDS: usize = 16_384;
+pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
+/// Most records in one write, and their bytes (but for the last one's).
+pub const MAX_BATCH_RECORDS: usize = 256;
+pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// Shortest time between two attempts to reopen a failed device.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Deepest nesting of request and response data that is walked; below it stands a marker.
@@ -20,6 +28,8 @@ pub const MAX_DATA_DEPTH: usize = 64;
 pub const MAX_DATA_BYTES: usize = 1024 * 1024;
 /// Longest line, in bytes, newline included: two data objects and the rest of a record.
 pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
+/// What the chain adds to a line, in bytes, at most.
+pub const MAX_TAIL_BYTES: usize = 128;
 /// Longest text of any other single field, in bytes; the rest is cut off.
 pub const MAX_TEXT_BYTES: usize = 4 * 1024;
 /// Longest list or map outside `data` (policies, metadata, warnings), in bytes.

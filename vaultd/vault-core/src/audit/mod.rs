@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod identity;
 mod json;
+mod lane;
 pub mod limits;
 mod proof;
 mod record;
@@ -29,6 +30,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod ticket;
 pub mod verify;
 mod writer;
 

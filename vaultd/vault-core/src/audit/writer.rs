@@ -2,11 +2,12 @@
 
 use super::device::Shared;
 use super::encode::Encoder;
-use super::file::LogFile;
-use super::limits::{CHECKPOINT_INTERVAL, MAX_LINE_BYTES, MAX_RECORDS_PER_CHECKPOINT, RETRY_INTERVAL};
+use super::file::{FileId, LogFile};
+use super::lane::{Lane, View};
+use super::limits::{CHECKPOINT_INTERVAL, MAX_BATCH_BYTES, MAX_RECORDS_PER_CHECKPOINT, RETRY_INTERVAL};
 use super::start;
 use super::tail::Point;
-use super::{AuditError, DeviceConfig, chain};
+use super::{AuditError, DeviceConfig, SyncMode, chain};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,16 @@ enum Reason {
     },
 }
 
+/// A record on its way to the file.
+pub(super) struct Record {
+    /// Without the chain's tail.
+    pub body: Vec<u8>,
+    /// SHA-256 of `body`.
+    pub digest: [u8; 32],
+    pub now: Timestamp,
+}
+
+/// Lives on the device's writing thread.
 pub(super) struct Writer {
     config: DeviceConfig,
     shared: Arc<Shared>,
@@ -43,87 +54,101 @@ pub(super) struct Writer {
     /// The last failure's text, and when the file was last opened or tried.
     error: Option<String>,
     tried_at: Timestamp,
-    /// Records not taken since the device failed, and in all.
-    missed: u64,
-    missed_total: u64,
-    failed_since: Timestamp,
     flags: Vec<&'static str>,
+    /// Lines put together for one write.
+    buffer: Vec<u8>,
+    lane: Arc<Lane>,
 }
 
 impl Writer {
-    /// Opens the file and continues its chain; `expected` is the head stored in the barrier.
-    pub fn open(
-        config: &DeviceConfig,
-        shared: Arc<Shared>,
-        expected: Option<Point>,
-        now: Timestamp,
-    ) -> Result<Writer, AuditError> {
-        let mut writer = Writer {
+    /// Not open yet: [`Writer::start`] opens the file.
+    pub fn new(config: &DeviceConfig, shared: Arc<Shared>, now: Timestamp, lane: Arc<Lane>) -> Writer {
+        Writer {
             config: config.clone(),
             shared,
             file: None,
             closed: false,
-            at: expected.unwrap_or(Point::START),
+            at: Point::START,
             len: 0,
             unsigned: 0,
             signed_at: now,
             dirty: false,
             error: None,
             tried_at: now,
-            missed: 0,
-            missed_total: 0,
-            failed_since: now,
             flags: Vec::new(),
-        };
-        writer.start(expected, now)?;
-        Ok(writer)
+            buffer: Vec::new(),
+            lane,
+        }
     }
 
-    pub fn healthy(&self) -> bool {
-        self.file.is_some()
-    }
-    pub fn point(&self) -> Point {
-        self.at
-    }
-    pub fn dirty(&self) -> bool {
-        self.dirty && self.file.is_some()
-    }
-    pub fn unsigned(&self) -> bool {
-        self.unsigned > 0 && self.file.is_some()
-    }
-    pub fn last_error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
-    pub fn missed_total(&self) -> u64 {
-        self.missed_total
-    }
-    pub fn flags(&self) -> &[&'static str] {
-        &self.flags
+    /// How it stands, for those who must not wait for it.
+    pub fn view(&self) -> View {
+        View {
+            point: self.at,
+            error: self.error.clone(),
+            flags: self.flags.clone(),
+            healthy: self.file.is_some(),
+            unfinished: self.dirty || self.unsigned > 0,
+        }
     }
 
-    /// Chains and writes one record. `digest` is the body's.
-    pub fn append(&mut self, body: Vec<u8>, digest: &[u8; 32], now: Timestamp) -> Result<(), AuditError> {
+    /// Chains and writes records in one go, all of them or none; true when they count.
+    pub fn append(&mut self, records: &[Record]) -> bool {
+        let Some(now) = records.last().map(|r| r.now) else { return true };
+        let mut rest = records;
+        while !rest.is_empty() {
+            // A checkpoint stands where it is due, also in the middle of a batch.
+            let due = usize::try_from(MAX_RECORDS_PER_CHECKPOINT.saturating_sub(self.unsigned).max(1));
+            let (batch, later) = rest.split_at(due.unwrap_or(usize::MAX).min(rest.len()));
+            if self.batch(batch, now).is_err() {
+                self.lane.miss((batch.len() + later.len()) as u64, now);
+                return false;
+            }
+            rest = later;
+        }
+        true
+    }
+
+    fn batch(&mut self, records: &[Record], now: Timestamp) -> Result<(), AuditError> {
         if self.closed {
             return Err(AuditError::Sealed);
         }
-        let taken = self.ensure_open(now).and_then(|()| self.line(body, digest, now));
-        match taken {
-            Ok(()) => {
-                if self.unsigned >= MAX_RECORDS_PER_CHECKPOINT {
-                    // The record itself is written; a failure here is noted and repaired later.
-                    let _ = self.checkpoint(Reason::Interval, now);
-                }
-                Ok(())
-            }
-            Err(e) => {
-                self.missed += 1;
-                self.missed_total += 1;
-                Err(e)
-            }
+        self.ensure_open(now)?;
+        self.tell_gap(now)?;
+        self.lines(records.iter().map(|r| (&*r.body, &r.digest)))?;
+        if self.unsigned >= MAX_RECORDS_PER_CHECKPOINT {
+            // The records themselves are written; a failure here is noted and repaired later.
+            let _ = self.checkpoint(Reason::Interval, now);
         }
+        if self.config.sync == SyncMode::Always { self.sync() } else { Ok(()) }
     }
 
-    /// Periodic work under the lock: notice a file that was cut or removed, sign what is unsigned.
+    fn sync(&mut self) -> Result<(), AuditError> {
+        let Some(file) = &self.file else { return Err(AuditError::NotRecorded) };
+        if let Err(e) = file.sync() {
+            self.fail(&e);
+            return Err(AuditError::NotRecorded);
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Says in the log how many records it lacks.
+    fn tell_gap(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        let missed = self.lane.missed();
+        if missed.pending == 0 {
+            return Ok(());
+        }
+        let mut gap = Encoder::new(&self.config, "gap", now);
+        gap.text("device", &self.config.name);
+        gap.text("since", &missed.since.unwrap_or(now).rfc3339());
+        gap.number("missed", missed.pending);
+        self.line(gap.plain())?;
+        self.lane.told_missed(missed.pending);
+        Ok(())
+    }
+
+    /// Periodic work: notice a file that was cut or removed, sign what is unsigned.
     pub fn tick(&mut self, now: Timestamp) {
         if self.closed {
             return;
@@ -131,8 +156,8 @@ impl Writer {
         if let Some(file) = &self.file {
             match file.len() {
                 Ok(len) if len == self.len => {}
-                Ok(_) => self.fail(&io::Error::other("the file was changed by somebody else"), now),
-                Err(e) => self.fail(&e, now),
+                Ok(_) => self.fail(&io::Error::other("the file was changed by somebody else")),
+                Err(e) => self.fail(&e),
             }
         }
         if self.ensure_open(now).is_ok()
@@ -148,18 +173,24 @@ impl Writer {
         self.checkpoint(Reason::Interval, now).unwrap();
     }
 
-    /// Hands out the file for a sync outside the lock, and the line it will cover.
-    pub fn begin_sync(&mut self) -> Option<(Arc<dyn LogFile>, u64)> {
-        self.dirty = false;
-        self.file.clone().map(|f| (f, self.at.seq))
+    /// Hands out the file when it has lines that are not synced.
+    pub fn begin_sync(&mut self) -> Option<Arc<dyn LogFile>> {
+        std::mem::take(&mut self.dirty).then(|| self.file.clone()).flatten()
+    }
+
+    /// A sync of that file failed: what it lost is unknown.
+    pub fn sync_failed(&mut self, file: FileId, error: &io::Error) {
+        if self.file.as_ref().is_some_and(|f| f.id() == file) {
+            self.fail(error);
+        }
     }
 
     /// Marks the device failed: nothing is written until the file has been opened again.
-    pub fn fail(&mut self, error: &io::Error, now: Timestamp) {
+    pub fn fail(&mut self, error: &io::Error) {
         if self.file.take().is_some() {
             tracing::error!(device = %self.config.name, %error, "audit device failed");
-            self.failed_since = now;
         }
+        self.dirty = false;
         self.error = Some(error.to_string());
     }
 
@@ -178,7 +209,6 @@ impl Writer {
             let _ = self.file.as_ref().map(|f| f.sync());
             self.file = None;
         }
-        self.failed_since = now;
         let opened = self.start(Some(self.at), now);
         if let Err(AuditError::File { source, .. }) = &opened {
             self.error = Some(source.to_string());
@@ -209,7 +239,7 @@ impl Writer {
         }
         match self.start(Some(self.at), now) {
             Ok(()) => {
-                tracing::warn!(device = %self.config.name, missed = self.missed_total, "audit device is back");
+                tracing::warn!(device = %self.config.name, missed = self.lane.missed().total, "audit device is back");
                 Ok(())
             }
             Err(e) => {
@@ -222,7 +252,7 @@ impl Writer {
     }
 
     /// Opens the file, continues its chain and says in it what was found and missed.
-    fn start(&mut self, expected: Option<Point>, now: Timestamp) -> Result<(), AuditError> {
+    pub fn start(&mut self, expected: Option<Point>, now: Timestamp) -> Result<(), AuditError> {
         self.tried_at = now;
         let opened = self.shared.files.open(&self.config.file_path);
         let file = opened.map_err(|e| file_error(&self.config, e))?;
@@ -236,20 +266,11 @@ impl Writer {
                 self.flags.push(flag);
             }
         }
-        let mut lines = start.lines;
-        if self.missed > 0 {
-            let mut gap = Encoder::new(&self.config, "gap", now);
-            gap.text("device", &self.config.name);
-            gap.text("since", &self.failed_since.rfc3339());
-            gap.number("missed", self.missed);
-            lines.push(gap.plain());
+        for body in start.lines {
+            self.line(body)?;
         }
-        for body in lines {
-            let digest = chain::digest(&body);
-            self.line(body, &digest, now)?;
-        }
+        self.tell_gap(now)?;
         self.checkpoint(Reason::Open { clean: start.clean }, now)?;
-        self.missed = 0;
         self.error = None;
         Ok(())
     }
@@ -271,31 +292,46 @@ impl Writer {
         e.text("key", &self.shared.signer.id);
         let mut body = e.plain();
         self.shared.signer.sign(&mut body, &self.at.chain, seq)?;
-        let digest = chain::digest(&body);
-        self.line(body, &digest, now)?;
+        self.line(body)?;
         self.unsigned = 0;
         self.signed_at = now;
         Ok(())
     }
 
-    /// Writes one line whole, or leaves the file as it was.
-    fn line(&mut self, mut body: Vec<u8>, digest: &[u8; 32], now: Timestamp) -> Result<(), AuditError> {
+    fn line(&mut self, body: Vec<u8>) -> Result<(), AuditError> {
+        let digest = chain::digest(&body);
+        self.lines(std::iter::once((&*body, &digest)))
+    }
+
+    /// Writes lines whole, in one call where the system takes them so, or leaves the file as it was.
+    fn lines<'r>(
+        &mut self,
+        bodies: impl Iterator<Item = (&'r [u8], &'r [u8; 32])>,
+    ) -> Result<(), AuditError> {
         let Some(file) = self.file.clone() else { return Err(AuditError::NotRecorded) };
-        let seq = self.at.seq + 1;
-        let link = chain::link(&self.at.chain, seq, digest);
-        chain::finish(&mut body, seq, &link);
-        if body.len() > MAX_LINE_BYTES {
-            return Err(AuditError::NotRecorded);
+        let (mut at, mut count) = (self.at, 0);
+        self.buffer.clear();
+        for (body, digest) in bodies {
+            let seq = at.seq + 1;
+            let link = chain::link(&at.chain, seq, digest);
+            self.buffer.extend_from_slice(body);
+            chain::finish(&mut self.buffer, seq, &link);
+            at = Point { seq, chain: link };
+            count += 1;
         }
-        if let Err(error) = write_whole(&*file, &body) {
-            // Back to the line's start; where even that fails, the next open finds it torn.
+        let written = write_whole(&*file, &self.buffer);
+        let bytes = self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * MAX_BATCH_BYTES);
+        if let Err(error) = written {
+            // Back to the first line's start; where even that fails, the next open sees to it.
             let _ = file.truncate(self.len);
-            self.fail(&error, now);
+            self.fail(&error);
             return Err(AuditError::NotRecorded);
         }
-        self.len += body.len() as u64;
-        self.at = Point { seq, chain: link };
-        self.unsigned += 1;
+        self.len += bytes;
+        self.at = at;
+        self.unsigned += count;
         self.dirty = true;
         Ok(())
     }

@@ -24,7 +24,7 @@ fn sample() -> &'static Sample {
             clock.forward(Duration::from_millis(20));
             if n % 20 == 19 {
                 audit.reopen().unwrap();
-                audit.0.sign_now();
+                audit.sign_now();
             }
         }
         let options = keys(&audit);

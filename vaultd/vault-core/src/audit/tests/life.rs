@@ -5,7 +5,7 @@ use crate::audit::verify::FaultKind;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use vault_logical::{Completion, Outcome};
 
-fn write(audit: &Audit, ids: std::ops::Range<u64>) {
+fn write(audit: &Direct, ids: std::ops::Range<u64>) {
     for n in ids {
         let _ = audit.request(&entry(n)).unwrap();
     }
@@ -297,8 +297,8 @@ fn disabling_leaves_a_closed_file_that_can_be_enabled_again() {
     assert_eq!(check(&memory.read(LOG), &options()).fault, None);
 }
 
-fn on_disk(dir: &Path) -> Audit {
-    Audit::start(Settings { audit_dirs: vec![dir.to_path_buf()] }, key(7), clock()).unwrap()
+fn on_disk(dir: &Path) -> Direct {
+    Direct(Audit::start(Settings { audit_dirs: vec![dir.to_path_buf()] }, key(7), clock()).unwrap())
 }
 
 #[test]

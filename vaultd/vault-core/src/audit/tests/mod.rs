@@ -51,12 +51,62 @@ fn config(path: &Path, extra: &[(&str, &str)]) -> DeviceConfig {
     DeviceConfig::parse(Origin::File, "file/", "file", "", &options).unwrap()
 }
 
-fn audit_on(files: impl Files + 'static, clock: &Arc<Still>) -> Audit {
-    Audit::with_files(Box::new(files), key(7), clock.clone()).unwrap()
+/// An audit that is waited for in place.
+#[derive(Clone)]
+struct Direct(Audit);
+
+impl std::ops::Deref for Direct {
+    type Target = Audit;
+    fn deref(&self) -> &Audit {
+        &self.0
+    }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+impl Direct {
+    fn enable(&self, config: DeviceConfig, key: Key, head: Option<&Head>) -> Result<(), AuditError> {
+        wait(self.0.enable(config, key, head))
+    }
+    fn disable(&self, name: &str) -> Result<(), AuditError> {
+        wait(self.0.disable(name))
+    }
+    fn request(&self, entry: &RequestEntry<'_>) -> Result<Audited, AuditError> {
+        wait(self.0.request(entry))
+    }
+    fn response<T>(
+        &self,
+        audited: Audited,
+        entry: &ResponseEntry<'_>,
+        outcome: T,
+    ) -> Result<Recorded<T>, (AuditError, T)> {
+        wait(self.0.response(audited, entry, outcome))
+    }
+    fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
+        wait(self.0.drain_sealed(ring))
+    }
+    fn reopen(&self) -> Result<(), AuditError> {
+        wait(self.0.reopen())
+    }
+    fn tick(&self) -> bool {
+        wait(self.0.tick())
+    }
+    fn sign_now(&self) {
+        wait(self.0.0.sign_now());
+    }
+    fn close(&self) -> Vec<Head> {
+        wait(self.0.close())
+    }
+}
+
+fn audit_on(files: impl Files + 'static, clock: &Arc<Still>) -> Direct {
+    Direct(Audit::with_files(Box::new(files), key(7), clock.clone()).unwrap())
 }
 
 /// An audit with one device on a file in memory.
-fn with_memory(extra: &[(&str, &str)]) -> (Audit, Memory, Arc<Still>) {
+fn with_memory(extra: &[(&str, &str)]) -> (Direct, Memory, Arc<Still>) {
     let (memory, clock) = (Memory::default(), clock());
     let audit = audit_on(memory.clone(), &clock);
     audit.enable(config(Path::new(LOG), extra), key(9), None).unwrap();
