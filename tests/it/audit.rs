@@ -79,7 +79,9 @@ async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
     for outside in ["/etc/vaultd-audit.log", "/tmp/../etc/x.log", "relative.log"] {
         v.post("sys/audit/bad", &root, enable(outside.into())).await.expect(400);
     }
-    v.post("sys/audit/bad", &root, json!({"type": "socket", "options": {}})).await.expect(400);
+    let text =
+        v.post("sys/audit/bad", &root, json!({"type": "socket", "options": {}})).await.expect(400).to_string();
+    assert!(text.contains("unknown audit backend"), "{text}");
     std::os::unix::fs::symlink("/etc/passwd", home.path("audit/link.log")).unwrap();
     v.post("sys/audit/bad", &root, enable(home.path("audit/link.log").display().to_string()))
         .await
@@ -109,6 +111,28 @@ async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
     let text = crate::support::Vaultd::try_start(&lost.config(), lost.pki.client_config()).err().unwrap();
     assert!(text.contains("missing"), "{text}");
     v.delete("sys/audit/file", &root).await.expect(400);
+}
+
+/// The default `audit_dirs` hold the store's parent: its own files are refused all the same.
+#[tokio::test]
+async fn audit_files_never_lie_among_the_vaults_own() {
+    let home = Home::new("sled");
+    let v = home.start();
+    let (root, keys) = v.ready().await;
+    let enable = |name: &str| json!({"type": "file", "options": {"path": home.path(name).display().to_string()}});
+    let config = std::fs::metadata(home.path("vaultd.hcl")).unwrap();
+    for own in ["data/audit.log", "data/journal/00000000000000ff.seg", "data.state/anchor.tmp", "vaultd.hcl"] {
+        v.post("sys/audit/bad", &root, enable(own)).await.expect(400);
+    }
+    let after = std::fs::metadata(home.path("vaultd.hcl")).unwrap();
+    assert_eq!(after.permissions(), config.permissions(), "a refused file is left as it was");
+    v.post("sys/audit/good", &root, enable("audit.log")).await.ok();
+    v.get("sys/mounts", &root).await.ok();
+    v.kill();
+    let v = home.start();
+    v.unseal(&keys).await;
+    v.get("sys/mounts", &root).await.ok();
+    assert!(std::fs::read_to_string(home.path("audit.log")).unwrap().contains("\"sys/mounts\""));
 }
 
 /// A small tmpfs, unmounted when dropped.
@@ -176,4 +200,78 @@ async fn without_a_working_device_nothing_is_served_but_the_vault_can_be_sealed(
         v.get("secret/data/x", &root).await.expect(404);
     }
     v.get("sys/mounts", &root).await.ok();
+}
+
+/// A small ext4 on a loop device, which can be frozen: writes to it then hang, as on a dead disk.
+struct LoopDisk(std::path::PathBuf);
+
+impl LoopDisk {
+    fn mount(image: &std::path::Path, at: std::path::PathBuf) -> LoopDisk {
+        std::fs::File::create(image).unwrap().set_len(8 << 20).unwrap();
+        std::fs::create_dir_all(&at).unwrap();
+        run("mkfs.ext4", &["-q".as_ref(), image.as_os_str()]);
+        run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()]);
+        LoopDisk(at)
+    }
+    fn freeze(&self) {
+        run("fsfreeze", &["-f".as_ref(), self.0.as_os_str()]);
+    }
+    fn thaw(&self) {
+        run("fsfreeze", &["-u".as_ref(), self.0.as_os_str()]);
+    }
+}
+
+fn run(command: &str, args: &[&std::ffi::OsStr]) {
+    assert!(std::process::Command::new(command).args(args).status().unwrap().success(), "{command} failed");
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        for (command, flag) in [("fsfreeze", "-u"), ("umount", "-l")] {
+            let _ = std::process::Command::new(command)
+                .arg(flag)
+                .arg(&self.0)
+                .stderr(std::process::Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// One worker thread and a disk that never answers: requests that need a record are refused in
+/// time, everything else is served meanwhile by that same thread.
+#[tokio::test]
+async fn a_hung_audit_disk_holds_nobody_else() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var("CI").is_err(), "needs root, and nothing may be skipped in CI");
+        return;
+    }
+    let mut home = Home::audited("memory");
+    home.extra.push_str("workers = 1\n");
+    let disk = LoopDisk::mount(&home.path("disk.img"), home.path("audit"));
+    let v = std::sync::Arc::new(home.start());
+    let (root, _) = v.ready().await;
+    v.get("sys/mounts", &root).await.ok();
+    disk.freeze();
+    let waiting = {
+        let (v, root) = (v.clone(), root.clone());
+        tokio::spawn(async move { v.get("sys/mounts", &root).await.status })
+    };
+    let bound = std::time::Duration::from_secs(20);
+    for _ in 0..3 {
+        let health = tokio::time::timeout(bound, v.get("sys/health", "")).await;
+        health.expect("the one worker is held by a disk").expect(200);
+    }
+    let status = tokio::time::timeout(bound, waiting).await.expect("held beyond the deadline").unwrap();
+    assert_eq!(status, 503);
+    tokio::time::timeout(bound, v.get("sys/mounts", &root)).await.expect("held").expect(503);
+    // SIGHUP and the background work do not hang either.
+    v.signal(nix::sys::signal::Signal::SIGHUP);
+    tokio::time::timeout(bound, v.get("sys/seal-status", "")).await.expect("held").expect(200);
+    disk.thaw();
+    crate::support::eventually("the device is back", || async {
+        v.get("sys/mounts", &root).await.status == 200
+    })
+    .await;
+    let text = std::fs::read_to_string(home.path("audit/audit.log")).unwrap();
+    assert!(text.contains("{\"type\":\"gap\""), "the log says what it lacks");
 }

@@ -222,7 +222,8 @@ impl Daemon {
 
 /// A device whose directory is missing would only be noticed at the last share of an unseal.
 fn audit_dir(device: &AuditConfig) -> Result<(), StartError> {
-    let Some(dir) = device.options.get("file_path").and_then(|f| Path::new(f).parent()) else {
+    let file = device.options.get("file_path").map(Path::new).filter(|f| f.is_absolute());
+    let Some(dir) = file.and_then(Path::parent) else {
         return Ok(());
     };
     match std::fs::metadata(dir) {
@@ -283,6 +284,7 @@ fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<C
         ttl: SystemTtl { default: config.default_lease_ttl, max: config.max_lease_ttl },
         audit_devices: devices,
         audit_dirs: config.audit_dirs.clone(),
+        own_places: config.own_places(),
         allow_remote_init: config.allow_remote_init,
         version: config.reported_version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         cluster_name: config.cluster_name.clone(),

@@ -38,6 +38,7 @@ pub(super) fn build(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
     if config.default_lease_ttl > config.max_lease_ttl {
         findings.problem(&root, "default_lease_ttl", "is longer than max_lease_ttl");
     }
+    audit_places(raw, &config, &mut findings);
     config.warnings = findings.warnings;
     config.dangers = findings.dangers;
     if findings.problems.is_empty() { Ok(config) } else { Err(findings.problems) }
@@ -200,8 +201,12 @@ fn audits<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> Vec<AuditConfi
         if let Some(path) = r.string("file_path").or_else(|| r.string("path")) {
             options.insert("file_path".to_owned(), path);
         }
-        if !options.get("file_path").is_some_and(|p| p.starts_with('/')) {
-            r.problem("path", "must be the absolute path of the file");
+        if let Some(path) = options.remove("path") {
+            options.entry("file_path".to_owned()).or_insert(path);
+        }
+        let no_file = |p: &str| ["stdout", "discard"].iter().any(|word| p.eq_ignore_ascii_case(word));
+        if !options.get("file_path").is_some_and(|p| p.starts_with('/') || no_file(p)) {
+            r.problem("path", "must be the absolute path of the file, \"stdout\" or \"discard\"");
         }
         if name.is_empty() || out.iter().any(|d| d.name == name) {
             r.problem("audit", "needs a name of its own");
@@ -210,6 +215,19 @@ fn audits<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> Vec<AuditConfi
         out.push(AuditConfig { kind: kind.clone(), name, description, options });
     }
     out
+}
+
+/// An audit file among the vault's own would make the store unopenable.
+fn audit_places<'a>(raw: &'a RawConfig, config: &Config, findings: &mut Findings<'a>) {
+    let own = config.own_places();
+    for section in of_kind(raw, "audit") {
+        let name = section.labels.get(1).map(|n| n.trim_matches('/'));
+        let device = config.audit.iter().find(|d| Some(d.name.as_str()) == name);
+        let Some(file) = device.and_then(|d| d.options.get("file_path")).map(Path::new) else { continue };
+        if own.iter().any(|place| file.starts_with(place)) {
+            findings.problem(section, "path", "lies where the vault keeps files of its own");
+        }
+    }
 }
 
 fn seal<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) {

@@ -149,6 +149,21 @@ impl Config {
         Ok(config)
     }
 
+    /// Directories and files that belong to the daemon itself: store, anchor, config, TLS files,
+    /// sockets.
+    pub fn own_places(&self) -> Vec<PathBuf> {
+        let mut own: Vec<PathBuf> = self.storage.path.iter().chain(&self.state_dir).cloned().collect();
+        own.extend(self.sources.iter().cloned());
+        for l in self.listeners.iter().chain(&self.gateway) {
+            if let Bind::Unix { path, .. } = &l.bind {
+                own.push(path.clone());
+            }
+            let tls = l.tls.iter().flat_map(|t| [Some(&t.cert), Some(&t.key), t.client_ca.as_ref()]);
+            own.extend(tls.flatten().cloned());
+        }
+        own
+    }
+
     /// Checks a config given as text, as if read from `file`.
     pub fn parse(file: &Path, text: &str) -> Result<Config, Vec<Problem>> {
         let mut raw = RawConfig::default();

@@ -49,6 +49,8 @@ pub struct CoreConfig {
     /// Devices of the server config, opened before those enabled through the API.
     pub audit_devices: Vec<DeviceConfig>,
     pub audit_dirs: Vec<PathBuf>,
+    /// Where the daemon's own files lie: never a place for an audit file.
+    pub own_places: Vec<PathBuf>,
     /// Accept `sys/init` from addresses other than loopback and the unix socket.
     pub allow_remote_init: bool,
     /// What health and seal-status report.

@@ -29,6 +29,9 @@ use vault_logical::{Clock, Completion, RequestId, Timestamp};
 pub struct Settings {
     /// The only directories that audit files may lie in.
     pub audit_dirs: Vec<PathBuf>,
+    /// The vault's own directories and files (store, anchor, config, TLS keys): no audit file may
+    /// be one of them or lie below one of them, whatever `audit_dirs` says.
+    pub own_places: Vec<PathBuf>,
 }
 
 /// The audit of one unsealed period. Cheap to clone.
@@ -46,6 +49,8 @@ pub(super) struct Inner {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     devices: ArcSwap<Vec<Arc<Device>>>,
+    /// Those of them that keep what they are given: only their answers count.
+    recording: ArcSwap<Vec<Arc<Device>>>,
     /// Every device's way to its disk, also of those not yet open or about to close.
     lanes: Mutex<Vec<Weak<Lane>>>,
     /// Held by whoever changes the set of devices.
@@ -120,7 +125,7 @@ impl Inner {
     }
 
     fn write_completion(self: &Arc<Self>, late: Late) {
-        let devices = self.devices.load();
+        let devices = self.recording.load();
         if devices.is_empty() {
             self.streams.fetch_sub(1, Ordering::AcqRel);
             return;
@@ -168,7 +173,7 @@ impl Inner {
     }
 
     fn summarise(self: &Arc<Self>, now: Timestamp) {
-        let devices = self.devices.load();
+        let devices = self.recording.load();
         let Some(summary) = self.sources.summary(now).map(Arc::new) else { return };
         if devices.is_empty() {
             return;
@@ -194,6 +199,12 @@ impl Inner {
         for d in self.devices.load_full().iter() {
             d.sign_now(self.now()).await;
         }
+    }
+
+    fn set_devices(&self, all: Vec<Arc<Device>>) {
+        let recording = all.iter().filter(|d| d.config.records()).cloned().collect();
+        self.recording.store(Arc::new(recording));
+        self.devices.store(Arc::new(all));
     }
 
     fn open_streams(&self) -> u64 {
@@ -223,7 +234,8 @@ impl Written {
 impl Audit {
     /// Starts without devices. `signing` is the 32-byte Ed25519 seed (`KeyName::AuditSigning`).
     pub fn start(settings: Settings, signing: Key, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
-        Self::with_files(Box::new(AuditDirs(settings.audit_dirs)), signing, clock)
+        let files = AuditDirs { dirs: settings.audit_dirs, own: settings.own_places };
+        Self::with_files(Box::new(files), signing, clock)
     }
 
     pub(super) fn with_files(
@@ -236,6 +248,7 @@ impl Audit {
             shared: Arc::new(Shared { files, signer: Signer::new(signing)? }),
             clock,
             devices: ArcSwap::default(),
+            recording: ArcSwap::default(),
             lanes: Mutex::new(Vec::new()),
             admin: tokio::sync::Mutex::new(()),
             generation: AtomicU64::new(0),
@@ -272,7 +285,7 @@ impl Audit {
         device.open(expected, inner.now()).await?;
         let mut changed = (*devices).clone();
         changed.push(Arc::new(device));
-        inner.devices.store(Arc::new(changed));
+        inner.set_devices(changed);
         inner.generation.store(id, Ordering::Release);
         inner.wake.work();
         Ok(())
@@ -285,7 +298,7 @@ impl Audit {
         let device = inner.device(name)?;
         let devices = inner.devices.load_full();
         let left: Vec<_> = devices.iter().filter(|d| d.id != device.id).cloned().collect();
-        inner.devices.store(Arc::new(left));
+        inner.set_devices(left);
         inner.generation.fetch_add(1, Ordering::AcqRel);
         inner.wake.work();
         device.close(inner.now(), inner.open_streams()).await;
@@ -309,7 +322,7 @@ impl Audit {
         let inner = &self.0;
         inner.check_open()?;
         let now = inner.now();
-        let devices = inner.devices.load();
+        let devices = inner.recording.load();
         if entry.identity.is_none() && !devices.is_empty() && !inner.sources.admit(entry.remote, now) {
             inner.wake.work();
             // Never while nothing could take the count.
@@ -351,7 +364,7 @@ impl Audit {
     fn offer_response(&self, entry: &ResponseEntry<'_>) -> Result<Written, AuditError> {
         let inner = &self.0;
         let now = inner.now();
-        inner.write(&inner.devices.load(), now, |d| record::response(&d.config, d.id, now, entry))
+        inner.write(&inner.recording.load(), now, |d| record::response(&d.config, d.id, now, entry))
     }
 
     /// Reserves the completion record of a streamed answer.
@@ -391,7 +404,7 @@ impl Audit {
     /// Writes what was tried while sealed. Call it after the devices are enabled, before requests.
     pub async fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
         let inner = &self.0;
-        let devices = inner.devices.load_full();
+        let devices = inner.recording.load_full();
         let now = inner.now();
         let mut attempts = ring.take();
         attempts.kinds.reverse();

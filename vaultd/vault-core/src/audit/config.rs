@@ -16,6 +16,11 @@ pub enum Origin {
     Stored,
 }
 
+/// In the place of a path: the daemon's standard output.
+pub(super) const STDOUT: &str = "stdout";
+/// In the place of a path: nowhere. Such a device is listed and hashes, and never counts.
+pub(super) const DISCARD: &str = "discard";
+
 /// When a record is synced to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {
@@ -52,7 +57,7 @@ impl DeviceConfig {
     ) -> Result<Self, AuditError> {
         if type_name != "file" {
             return Err(refuse(format!(
-                "unknown audit device type \"{}\": only \"file\" is built",
+                "unknown audit backend: unknown backend type: \"{}\" (only \"file\" is built)",
                 shown(type_name)
             )));
         }
@@ -84,7 +89,14 @@ impl DeviceConfig {
             return Err(refuse(format!("option \"{}\" is too long", shown(key))));
         }
         match key {
-            "file_path" => self.file_path = file_path(value)?,
+            // Vault's two spellings of one option.
+            "file_path" | "path" => {
+                let path = file_path(value)?;
+                if !self.file_path.as_os_str().is_empty() && self.file_path != path {
+                    return Err(refuse("options \"file_path\" and \"path\" name two files: give one"));
+                }
+                self.file_path = path;
+            }
             "hmac_accessor" => self.hmac_accessor = boolean(key, value)?,
             "hmac_paths" => self.hmac_paths = boolean(key, value)?,
             "elide_list_responses" => self.elide_list_responses = boolean(key, value)?,
@@ -120,6 +132,11 @@ impl DeviceConfig {
     /// The options as the operator gave them, for storage and `GET sys/audit`.
     pub fn options(&self) -> &BTreeMap<String, String> {
         &self.options
+    }
+
+    /// False for a device that keeps nothing: a record that only it was offered is on no record.
+    pub(super) fn records(&self) -> bool {
+        self.file_path != Path::new(DISCARD)
     }
 
     /// `file`
@@ -159,8 +176,15 @@ fn device_name(name: &str) -> Result<String, AuditError> {
 
 fn file_path(value: &str) -> Result<PathBuf, AuditError> {
     let path = Path::new(value);
-    if matches!(value, "stdout" | "discard") || !path.is_absolute() {
-        return Err(refuse("option \"file_path\" must be the absolute path of a regular file"));
+    for word in [STDOUT, DISCARD] {
+        if value.eq_ignore_ascii_case(word) {
+            return Ok(PathBuf::from(word));
+        }
+    }
+    if !path.is_absolute() {
+        return Err(refuse(
+            "option \"file_path\" must be the absolute path of a regular file, \"stdout\" or \"discard\"",
+        ));
     }
     if value.bytes().any(|b| b.is_ascii_control()) || value.ends_with('/') {
         return Err(refuse("option \"file_path\" is not a file name"));

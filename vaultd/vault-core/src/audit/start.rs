@@ -48,11 +48,14 @@ pub(super) fn find(
     };
     match found {
         Tail::Empty => {
+            file.adopt().map_err(failed)?;
             file.truncate(0).map_err(failed)?;
             start.lines.push(open_line(config, signer, at, now));
-            start.flags.extend(expected.map(|_| "new_file"));
+            // A stream starts anew with every process.
+            start.flags.extend(expected.filter(|_| config.file_path.is_absolute()).map(|_| "new_file"));
         }
         Tail::Lines { last, clean, torn, keep, head } => {
+            file.adopt().map_err(failed)?;
             start.at = last;
             start.len = keep;
             start.clean = clean && torn == 0;
@@ -73,6 +76,7 @@ pub(super) fn find(
             )));
         }
         Tail::Foreign => {
+            file.adopt().map_err(failed)?;
             end_line(file).map_err(failed)?;
             start.len = file.len().map_err(failed)?;
             repair("foreign_tail", 0, &mut start);

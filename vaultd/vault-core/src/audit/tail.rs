@@ -84,7 +84,7 @@ fn judge(bytes: &[u8], place: Place, device: &str, expected: Option<Point>) -> O
     let mut lines = complete.split_inclusive(|b| *b == b'\n').map(|l| l.strip_suffix(b"\n").unwrap_or(l));
     let Some(first) = lines.next() else {
         return match (from, last_chance) {
-            (0, _) => Some(if begins_ours(torn) { Tail::Empty } else { Tail::Foreign }),
+            (0, _) => Some(if begins_ours(torn, expected.is_some()) { Tail::Empty } else { Tail::Foreign }),
             (_, true) => Some(Tail::Foreign),
             (_, false) => None,
         };
@@ -162,10 +162,11 @@ pub(super) fn opening(line: &Line<'_>) -> Option<Point> {
     Some(Point { seq: open.previous.seq, chain: super::json::unhex(open.previous.chain.as_bytes())? })
 }
 
-/// A file that holds only the torn beginning of an `open` line (or zeros, after a power cut) is ours.
-fn begins_ours(torn: &[u8]) -> bool {
+/// A file that holds only the torn beginning of an `open` line is ours; one of zeros (after a power
+/// cut) only for a device that is `known`: it might be anybody's otherwise.
+fn begins_ours(torn: &[u8], known: bool) -> bool {
     const OPEN: &[u8] = b"{\"type\":\"open\",";
-    torn.iter().all(|b| *b == 0) || torn.starts_with(OPEN) || OPEN.starts_with(torn)
+    torn.is_empty() || known && torn.iter().all(|b| *b == 0) || torn.starts_with(OPEN) || OPEN.starts_with(torn)
 }
 
 fn is_close(line: &Line<'_>) -> bool {

@@ -297,8 +297,100 @@ fn disabling_leaves_a_closed_file_that_can_be_enabled_again() {
     assert_eq!(check(&memory.read(LOG), &options()).fault, None);
 }
 
+#[test]
+fn vaults_spellings_of_a_devices_file() {
+    let parse = |options: &[(&str, &str)]| {
+        let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        DeviceConfig::parse(Origin::Api, "file", "file", "", &options)
+    };
+    let by_path = parse(&[("path", "/var/log/a.log")]).unwrap();
+    assert_eq!(by_path.file_path, Path::new("/var/log/a.log"));
+    assert_eq!(by_path.options()["path"], "/var/log/a.log", "shown as it was given");
+    assert_eq!(parse(&[("path", "/a/b"), ("file_path", "/a/b")]).unwrap().file_path, Path::new("/a/b"));
+    assert_eq!(parse(&[("file_path", "STDOUT")]).unwrap().file_path, Path::new("stdout"));
+    assert_eq!(parse(&[("file_path", "discard")]).unwrap().file_path, Path::new("discard"));
+}
+
+/// A device that keeps nothing is listed and hashes, but a record that only it was offered does
+/// not count while another device exists.
+#[test]
+fn discard_is_a_device_that_never_counts() {
+    let (audit, memory, clock) = with_memory(&[]);
+    let options = [("file_path".to_owned(), "discard".to_owned())].into();
+    let nothing = DeviceConfig::parse(Origin::Api, "nothing", "file", "", &options).unwrap();
+    audit.enable(nothing, key(8), None).unwrap();
+    assert_eq!(audit.status().len(), 2);
+    assert!(audit.hash("nothing", "x").is_ok());
+    memory.fail(0, None, false);
+    assert!(matches!(audit.request(&entry(1)), Err(AuditError::NotRecorded)));
+    memory.mend();
+    eventually(&clock, || audit.request(&entry(2)).is_ok());
+    audit.disable("file").unwrap();
+    assert!(audit.request(&entry(3)).is_ok(), "alone it is like no device");
+}
+
+/// Whatever `audit_dirs` says, the vault's own places are refused, and what is refused is left as
+/// it was found, to its mode.
+#[test]
+fn a_refused_file_is_left_as_it_was_and_own_places_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for d in ["data/journal", "data.state", "etc", "audit"] {
+        std::fs::create_dir_all(root.join(d)).unwrap();
+    }
+    symlink(root.join("data"), root.join("elsewhere")).unwrap();
+    let own_places =
+        ["data", "data.state", "etc/vaultd.hcl", "etc/key.pem", "not/there"].map(|p| root.join(p)).to_vec();
+    let kept = |name: &str, text: &[u8]| {
+        std::fs::write(root.join(name), text).unwrap();
+        std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    kept("etc/vaultd.hcl", b"storage {}");
+    kept("etc/key.pem", b"");
+    kept("data/journal/1.seg", b"");
+    kept("audit/zeros", &[0; 4096]);
+    kept("audit/notes", b"my notes\n");
+    kept("audit/brace", b"{}");
+    let settings = Settings { audit_dirs: vec![root.to_path_buf()], own_places };
+    let audit = Direct(Audit::start(settings, key(7), clock()).unwrap());
+    let enable = |path: &Path| audit.enable(config(path, &[]), key(9), None);
+    for name in [
+        "data/journal/2.seg",
+        "data/journal/1.seg",
+        "data/audit.log",
+        "data.state/anchor.tmp",
+        "data.state/anchor",
+        "elsewhere/journal/3.seg",
+        "etc/vaultd.hcl",
+        "etc/key.pem",
+        "data",
+        "audit/zeros",
+        "audit/notes",
+        "audit/brace",
+    ] {
+        assert!(enable(&root.join(name)).is_err(), "{name}");
+    }
+    let left = |name: &str| {
+        let about = std::fs::metadata(root.join(name)).unwrap();
+        (std::fs::read(root.join(name)).unwrap(), about.permissions().mode() & 0o7777)
+    };
+    assert_eq!(left("etc/vaultd.hcl"), (b"storage {}".to_vec(), 0o644));
+    assert_eq!(left("etc/key.pem"), (Vec::new(), 0o644));
+    assert_eq!(left("data/journal/1.seg"), (Vec::new(), 0o644));
+    assert_eq!(left("audit/zeros"), (vec![0; 4096], 0o644));
+    assert_eq!(left("audit/notes"), (b"my notes\n".to_vec(), 0o644));
+    assert_eq!(left("audit/brace"), (b"{}".to_vec(), 0o644));
+    assert_eq!(std::fs::read_dir(root.join("data.state")).unwrap().count(), 0, "nothing was created");
+    assert_eq!(std::fs::read_dir(root.join("data/journal")).unwrap().count(), 1);
+    // What is ours is taken, and made private.
+    kept("audit/empty", b"");
+    enable(&root.join("audit/empty")).unwrap();
+    assert_eq!(left("audit/empty").1, 0o600);
+    audit.close();
+}
+
 fn on_disk(dir: &Path) -> Direct {
-    Direct(Audit::start(Settings { audit_dirs: vec![dir.to_path_buf()] }, key(7), clock()).unwrap())
+    Direct(Audit::start(Settings { audit_dirs: vec![dir.to_path_buf()], ..Settings::default() }, key(7), clock()).unwrap())
 }
 
 #[test]
@@ -378,7 +470,9 @@ fn options_are_checked_and_refusals_say_why() {
         ("file", "file", &[path, ("hmac_accessor", "maybe")], "true or false"),
         ("file", "file", &[path, ("sync", "never")], "sync"),
         ("file", "file", &[path, ("nonsense", "1")], "nonsense"),
-        ("file", "file", &[("file_path", "stdout")], "absolute"),
+        ("file", "file", &[("file_path", "stdin")], "absolute"),
+        ("file", "file", &[path, ("path", "/another/file")], "two files"),
+        ("file", "syslog", &[path], "unknown audit backend"),
         ("file", "file", &[("file_path", "/a/../b")], ".."),
         ("file", "file", &[("file_path", "/a/./b")], "."),
         ("file", "file", &[("file_path", "/a//b")], "empty"),
