@@ -79,8 +79,11 @@ async fn devices_of_the_api_stay_inside_the_audit_dirs_and_survive_a_restart() {
     for outside in ["/etc/vaultd-audit.log", "/tmp/../etc/x.log", "relative.log"] {
         v.post("sys/audit/bad", &root, enable(outside.into())).await.expect(400);
     }
-    let text =
-        v.post("sys/audit/bad", &root, json!({"type": "socket", "options": {}})).await.expect(400).to_string();
+    let text = v
+        .post("sys/audit/bad", &root, json!({"type": "socket", "options": {}}))
+        .await
+        .expect(400)
+        .to_string();
     assert!(text.contains("unknown audit backend"), "{text}");
     std::os::unix::fs::symlink("/etc/passwd", home.path("audit/link.log")).unwrap();
     v.post("sys/audit/bad", &root, enable(home.path("audit/link.log").display().to_string()))
@@ -119,14 +122,15 @@ async fn audit_files_never_lie_among_the_vaults_own() {
     let home = Home::new("sled");
     let v = home.start();
     let (root, keys) = v.ready().await;
-    let enable = |name: &str| json!({"type": "file", "options": {"path": home.path(name).display().to_string()}});
+    let enable = |option: &str, name: &str| json!({"type": "file", "options": {option: home.path(name).display().to_string()}});
     let config = std::fs::metadata(home.path("vaultd.hcl")).unwrap();
-    for own in ["data/audit.log", "data/journal/00000000000000ff.seg", "data.state/anchor.tmp", "vaultd.hcl"] {
-        v.post("sys/audit/bad", &root, enable(own)).await.expect(400);
+    for own in ["data/audit.log", "data/journal/00000000000000ff.seg", "data.state/anchor.tmp", "vaultd.hcl"]
+    {
+        v.post("sys/audit/bad", &root, enable("file_path", own)).await.expect(400);
     }
     let after = std::fs::metadata(home.path("vaultd.hcl")).unwrap();
     assert_eq!(after.permissions(), config.permissions(), "a refused file is left as it was");
-    v.post("sys/audit/good", &root, enable("audit.log")).await.ok();
+    v.post("sys/audit/good", &root, enable("path", "audit.log")).await.ok();
     v.get("sys/mounts", &root).await.ok();
     v.kill();
     let v = home.start();

@@ -144,7 +144,8 @@ fn restrict_files(config: &Config) -> Result<RulesetStatus, landlock::RulesetErr
         // Making a name durable syncs the directory it stands in.
         rules = rule(rules, &parent(&path), AccessFs::ReadDir.into())?;
     }
-    let audit_files = config.audit.iter().filter_map(|a| a.options.get("file_path")).filter(|f| f.starts_with('/'));
+    let audit_files =
+        config.audit.iter().filter_map(|a| a.options.get("file_path")).filter(|f| f.starts_with('/'));
     let audit = config.audit_dirs.iter().cloned().chain(audit_files.map(|f| parent(Path::new(f))));
     for path in audit {
         rules = rule(rules, &path, write)?;

@@ -49,10 +49,8 @@ impl Unsealed {
     pub(crate) async fn start(core: &Core, store: Store) -> Result<Arc<Unsealed>> {
         let config = &core.config;
         let signing = store.ensure_key(&KeyName::AuditSigning).await.map_err(fault::storage)?;
-        let settings = Settings {
-            audit_dirs: config.audit_dirs.clone(),
-            own_places: config.own_places.clone(),
-        };
+        let settings =
+            Settings { audit_dirs: config.audit_dirs.clone(), own_places: config.own_places.clone() };
         let audit = Audit::start(settings, signing, config.clock.clone())?;
         devices::bring_up(&store, &audit, &config.audit_devices).await?;
         audit.drain_sealed(&core.ring).await?;

@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 use secmem::Key;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 use vault_logical::{Clock, Completion, RequestId, Timestamp};
 
@@ -142,7 +142,8 @@ impl Inner {
             }
         });
         // Its outcome is the ticket's affair.
-        let _ = self.offer(&devices, time, &ticket, |d| record::completion(&d.config, time, &id, &completion));
+        let _ =
+            self.offer(&devices, time, &ticket, |d| record::completion(&d.config, time, &id, &completion));
     }
 
     /// Background work. True while something is left to do.
@@ -266,7 +267,12 @@ impl Audit {
     /// Opens a device and adds it. `hmac` is `KeyName::AuditHmac(config.name)`; `expected` the
     /// head that the barrier holds for it, if any. A file that is no audit log is refused unless
     /// there is an expected head: then the device goes on and the finding is flagged.
-    pub async fn enable(&self, config: DeviceConfig, hmac: Key, expected: Option<&Head>) -> Result<(), AuditError> {
+    pub async fn enable(
+        &self,
+        config: DeviceConfig,
+        hmac: Key,
+        expected: Option<&Head>,
+    ) -> Result<(), AuditError> {
         let inner = &self.0;
         let _admin = inner.admin.lock().await;
         inner.check_open()?;

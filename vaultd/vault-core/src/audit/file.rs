@@ -77,7 +77,9 @@ impl AuditDirs {
             });
             let below = file.starts_with(own) || resolved.is_ok_and(|own| file.starts_with(own));
             if below || named(own).is_some_and(|id| steps.contains(&id)) {
-                return Err(refused("that is where the vault's own files lie (store, anchor, config or keys)"));
+                return Err(refused(
+                    "that is where the vault's own files lie (store, anchor, config or keys)",
+                ));
             }
         }
         Ok(())

@@ -4,15 +4,15 @@
 //! `write(2)` is under way goes out with the next, in one call. Whoever waits is answered within
 //! [`WRITE_WAIT`]: a disk that hangs holds its own two threads and nothing else.
 
+use super::AuditError;
+use super::file::LogFile;
 use super::limits::{
     EXPIRY, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_LINE_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS,
     MAX_TAIL_BYTES, WRITE_WAIT,
 };
-use super::file::LogFile;
 use super::tail::Point;
 use super::ticket::{News, Ticket};
 use super::writer::{Record, Writer};
-use super::AuditError;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -381,5 +381,4 @@ impl Lane {
             }
         }
     }
-
 }

@@ -166,7 +166,10 @@ pub(super) fn opening(line: &Line<'_>) -> Option<Point> {
 /// cut) only for a device that is `known`: it might be anybody's otherwise.
 fn begins_ours(torn: &[u8], known: bool) -> bool {
     const OPEN: &[u8] = b"{\"type\":\"open\",";
-    torn.is_empty() || known && torn.iter().all(|b| *b == 0) || torn.starts_with(OPEN) || OPEN.starts_with(torn)
+    torn.is_empty()
+        || known && torn.iter().all(|b| *b == 0)
+        || torn.starts_with(OPEN)
+        || OPEN.starts_with(torn)
 }
 
 fn is_close(line: &Line<'_>) -> bool {

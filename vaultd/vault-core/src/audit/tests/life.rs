@@ -390,7 +390,14 @@ fn a_refused_file_is_left_as_it_was_and_own_places_are_refused() {
 }
 
 fn on_disk(dir: &Path) -> Direct {
-    Direct(Audit::start(Settings { audit_dirs: vec![dir.to_path_buf()], ..Settings::default() }, key(7), clock()).unwrap())
+    Direct(
+        Audit::start(
+            Settings { audit_dirs: vec![dir.to_path_buf()], ..Settings::default() },
+            key(7),
+            clock(),
+        )
+        .unwrap(),
+    )
 }
 
 #[test]
