@@ -51,23 +51,95 @@ async fn every_step_is_on_record_and_none_of_the_secrets() {
     for secret in ["canary-password-1", "canary-in-an-error", "unknown-token-canary", &root, &app, &keys[0]] {
         assert!(!contains(&raw, secret.as_bytes()), "{secret} is in the audit log");
     }
-    let verdict = std::process::Command::new(binary("vaultd"))
-        .args(["audit", "verify"])
-        .arg(home.path("audit/audit.log"))
-        .output()
-        .unwrap();
-    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+    let (code, text) = verify(&home, &[], "audit/audit.log");
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("not proved: that this vault wrote it")
+            && text.contains("not proved: that it is whole"),
+        "{text}"
+    );
     // One changed byte is noticed.
     let mut bent = raw.clone();
     let at = bent.len() / 2;
     bent[at] ^= 1;
     std::fs::write(home.path("bent.log"), bent).unwrap();
-    let verdict = std::process::Command::new(binary("vaultd"))
-        .args(["audit", "verify"])
-        .arg(home.path("bent.log"))
-        .output()
-        .unwrap();
-    assert!(!verdict.status.success());
+    let (code, text) = verify(&home, &[], "bent.log");
+    assert_eq!(code, Some(1), "{text}");
+}
+
+/// `vaultd audit verify` on a file of `home`.
+fn verify(home: &Home, options: &[&str], log: &str) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(binary("vaultd"));
+    output(command.args(["audit", "verify"]).args(options).arg(home.path(log)))
+}
+
+/// `vault-cli audit verify`, which asks the running vault for its key and head.
+fn verify_live(home: &Home, v: &crate::support::Vaultd, token: &str, log: &str) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(binary("vault-cli"));
+    command.args(["audit", "verify"]).arg(home.path(log));
+    command.env("VAULT_ADDR", &v.api).env("VAULT_TOKEN", token);
+    output(command.env("VAULT_CACERT", home.pki.path("ca.pem")).env("HOME", home.path("")))
+}
+
+fn output(command: &mut std::process::Command) -> (Option<i32>, String) {
+    let done = command.output().unwrap();
+    let text = [done.stdout, done.stderr].concat();
+    (done.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A stranger with the vault's key and last head gets a proof or a fault; without them, a plain
+/// word on what was not proved. The head is exported to a place of its own.
+#[tokio::test]
+async fn a_log_is_proved_by_key_and_head_or_said_not_to_be() {
+    let mut home = Home::audited("redb");
+    std::fs::create_dir(home.path("kept")).unwrap();
+    let kept = home.path("kept/heads.json");
+    home.extra =
+        format!("audit_head_file = \"{}\"\naudit_head_interval = \"1s\"\n{}", kept.display(), home.extra);
+    let v = home.start();
+    let (root, _) = v.ready().await;
+    for _ in 0..30 {
+        v.get("sys/mounts", &root).await.ok();
+    }
+    let (code, text) = verify_live(&home, &v, &root, "audit/audit.log");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("proved"), "{text}");
+    let answer = v.get("sys/audit-head", &root).await.ok()["data"].clone();
+    assert_eq!(answer["heads"][0]["device"], "file/", "{answer}");
+    // Exported by the clock, and once more when the vault seals.
+    let exported = || -> Value { serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap() };
+    crate::support::eventually("the head is exported", || async { kept.exists() }).await;
+    assert_eq!(exported()["public_key"], answer["public_key"]);
+    v.call("PUT", "sys/seal", &root, None).await.ok();
+    assert!(exported()["heads"][0]["seq"].as_u64() > answer["heads"][0]["seq"].as_u64());
+    let head = format!("--head={}", kept.display());
+    let (code, text) = verify(&home, &[&head], "audit/audit.log");
+    assert_eq!(code, Some(0), "{text}");
+    // Cut at a line's end, and lines taken out.
+    let whole = std::fs::read_to_string(home.path("audit/audit.log")).unwrap();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let cut = [&lines[..lines.len() - 1], &lines[..lines.len() / 2]];
+    for lines in cut {
+        std::fs::write(home.path("cut.log"), lines.concat()).unwrap();
+        let (code, text) = verify(&home, &[&head], "cut.log");
+        assert_eq!(code, Some(1), "{text}");
+        let (code, text) = verify(&home, &[], "cut.log");
+        assert_eq!(code, Some(2), "{text}");
+        let key = format!("--key={}", answer["public_key"].as_str().unwrap());
+        let (code, text) = verify(&home, &[&key], "cut.log");
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("not proved: that it is whole"), "{text}");
+    }
+    // A log of another vault, whole in itself.
+    let other = Home::audited("memory");
+    let w = other.start();
+    w.ready().await;
+    w.stop();
+    std::fs::copy(other.path("audit/audit.log"), home.path("other.log")).unwrap();
+    let (code, text) = verify(&home, &[&head], "other.log");
+    assert_eq!(code, Some(1), "{text}");
+    let (code, _) = verify(&home, &["--key=nonsense"], "audit/audit.log");
+    assert_eq!(code, Some(64));
 }
 
 #[tokio::test]
@@ -278,4 +350,8 @@ async fn a_hung_audit_disk_holds_nobody_else() {
     .await;
     let text = std::fs::read_to_string(home.path("audit/audit.log")).unwrap();
     assert!(text.contains("{\"type\":\"gap\""), "the log says what it lacks");
+    // Whole and genuine, and yet records are missing: that is not exit code 0.
+    let (code, text) = verify_live(&home, &v, &root, "audit/audit.log");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("records are missing"), "{text}");
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::path::join;
 use std::collections::BTreeMap;
 use vault_api::sys::{
-    AclPolicy, AuditDevice, CapabilitiesRequest, EnableAudit, EnableMount, GenerateRootInit,
+    AclPolicy, AuditDevice, AuditHeads, CapabilitiesRequest, EnableAudit, EnableMount, GenerateRootInit,
     GenerateRootStatus, Health, InitRequest, InitResponse, InitStatus, KeyStatus, Leader, MountEntry,
     PolicyText, RekeyInit, RekeyKey, RekeyStatus, RekeyUpdate, SealStatus, TuneMount, UnsealRequest,
 };
@@ -163,6 +163,11 @@ impl Sys<'_> {
     /// Audit devices by path (with a trailing slash).
     pub async fn audit_devices(&self) -> Result<BTreeMap<String, AuditDevice>> {
         data(Call::read(self.0, "sys/audit"), "sys/audit").await
+    }
+
+    /// The audit's public key and every device's head.
+    pub async fn audit_heads(&self) -> Result<AuditHeads> {
+        data(Call::read(self.0, "sys/audit-head"), "sys/audit-head").await
     }
 
     /// Adds an audit device.

@@ -147,7 +147,8 @@ fn restrict_files(config: &Config) -> Result<RulesetStatus, landlock::RulesetErr
     let audit_files =
         config.audit.iter().filter_map(|a| a.options.get("file_path")).filter(|f| f.starts_with('/'));
     let audit = config.audit_dirs.iter().cloned().chain(audit_files.map(|f| parent(Path::new(f))));
-    for path in audit {
+    let head = config.audit_head.iter().map(|h| parent(&h.file));
+    for path in audit.chain(head) {
         rules = rule(rules, &path, write)?;
     }
     for listener in config.listeners.iter().chain(&config.gateway) {

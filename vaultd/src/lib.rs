@@ -1,6 +1,7 @@
 //! The daemon: sockets, TLS, configuration, signals and the wiring of core, engines and gateway.
 //! The only crate that binds a socket or reads a config file.
 
+mod audit_verify;
 pub mod cli;
 pub mod codec;
 pub mod config;

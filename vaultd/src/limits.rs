@@ -127,3 +127,9 @@ pub const EGRESS_DEADLINE: Duration = Duration::from_secs(10);
 pub const MAX_EGRESS_CALLS: usize = 16;
 /// Addresses of one name that are tried.
 pub const MAX_EGRESS_ADDRESSES: usize = 8;
+/// Longest file of audit heads that is read, in bytes.
+pub const MAX_HEADS_BYTES: u64 = 1024 * 1024;
+/// Longest first line of an audit log that is read for its device's name, in bytes.
+pub const MAX_OPENING_BYTES: u64 = 64 * 1024;
+/// The audit's heads are exported no more often than this.
+pub const MIN_AUDIT_HEAD_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);

@@ -285,6 +285,7 @@ fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<C
         audit_devices: devices,
         audit_dirs: config.audit_dirs.clone(),
         own_places: config.own_places(),
+        audit_head: config.audit_head.clone(),
         allow_remote_init: config.allow_remote_init,
         version: config.reported_version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         cluster_name: config.cluster_name.clone(),

@@ -87,6 +87,11 @@ fn login_methods_and_audit_devices() {
             r#"{"data":{"file/":{"type":"file","path":"file/","description":"","options":{"file_path":"/x"}}}}"#,
         ),
         ("PUT sys/audit/file", 204, ""),
+        (
+            "GET sys/audit-head",
+            200,
+            r#"{"data":{"public_key":"00","time":"t","heads":[{"device":"file/","seq":7,"chain":"aa"}]}}"#,
+        ),
         ("DELETE sys/audit/file", 204, ""),
     ]);
     let mut world = server.world();
@@ -104,6 +109,7 @@ fn login_methods_and_audit_devices() {
     );
     assert!(server.last().1.contains(r#""options":{"file_path":"/var/log/a.log"}"#));
     assert_eq!(world.run(&["audit", "disable", "file"]).0, 0);
+    assert!(world.run(&["audit", "head"]).1.contains("\"seq\": 7"));
     let none = Server::table(&[("GET sys/audit", 200, r#"{"data":{}}"#)]);
     assert!(none.world().run(&["audit", "list"]).2.contains("No audit devices"));
 }

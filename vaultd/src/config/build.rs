@@ -9,8 +9,10 @@ use secmem::process::MemoryLock;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vault_core::HeadExport;
 use vault_logical::{Data, field};
 
+const AUDIT_HEAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Where audit files may lie besides the storage path's parent.
 const AUDIT_DIR: &str = "/var/log/vaultd";
 
@@ -91,6 +93,7 @@ fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
         gateway: None,
         audit: Vec::new(),
         audit_dirs: paths(&mut r, "audit_dirs"),
+        audit_head: audit_head(&mut r),
         default_lease_ttl: r.duration("default_lease_ttl").unwrap_or(lease),
         max_lease_ttl: r.duration("max_lease_ttl").unwrap_or(lease),
         cluster_name: r.string("cluster_name").unwrap_or_else(|| "vaultd".to_owned()),
@@ -123,6 +126,15 @@ fn reported_version(r: &mut Reader<'_, '_>) -> Option<String> {
         return None;
     }
     Some(version)
+}
+
+fn audit_head(r: &mut Reader<'_, '_>) -> Option<HeadExport> {
+    let interval = r.duration("audit_head_interval").unwrap_or(AUDIT_HEAD_INTERVAL);
+    let file = r.path("audit_head_file")?;
+    if !file.is_absolute() || file.file_name().is_none() {
+        r.problem("audit_head_file", "must be the absolute path of a file");
+    }
+    Some(HeadExport::new(file, interval.max(l::MIN_AUDIT_HEAD_INTERVAL)))
 }
 
 const LEVELS: &[(&str, tracing::Level)] = &[

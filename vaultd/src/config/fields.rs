@@ -66,6 +66,12 @@ pub const ROOT: &[Field] = &[
         "",
         "Directories in which the API may create audit files. Default: the storage path's parent and /var/log/vaultd.",
     ),
+    live(
+        "audit_head_file",
+        "",
+        "File that the audit's heads and public key are written to, for `vaultd audit verify -head`; best on another machine's disk.",
+    ),
+    live("audit_head_interval", "\"60s\"", "How often audit_head_file is written; at seal in any case."),
     live("default_lease_ttl", "\"768h\"", "TTL of tokens and leases that ask for none."),
     live("max_lease_ttl", "\"768h\"", "Longest TTL a token or lease can reach by renewing."),
     live("cluster_name", "\"vaultd\"", "Shown by sys/health and seal-status."),

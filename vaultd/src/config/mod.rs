@@ -17,6 +17,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vault_core::HeadExport;
 
 pub use fields::default_file;
 pub use source::RawConfig;
@@ -121,6 +122,8 @@ pub struct Config {
     pub gateway: Option<ListenerConfig>,
     pub audit: Vec<AuditConfig>,
     pub audit_dirs: Vec<PathBuf>,
+    /// Where the audit's heads are exported to.
+    pub audit_head: Option<HeadExport>,
     pub default_lease_ttl: Duration,
     pub max_lease_ttl: Duration,
     pub cluster_name: String,
@@ -154,6 +157,8 @@ impl Config {
     pub fn own_places(&self) -> Vec<PathBuf> {
         let mut own: Vec<PathBuf> = self.storage.path.iter().chain(&self.state_dir).cloned().collect();
         own.extend(self.sources.iter().cloned());
+        let head = self.audit_head.iter().map(|h| &h.file);
+        own.extend(head.flat_map(|file| [file.clone(), file.with_added_extension("tmp")]));
         for l in self.listeners.iter().chain(&self.gateway) {
             if let Bind::Unix { path, .. } = &l.bind {
                 own.push(path.clone());

@@ -106,7 +106,17 @@ fn unknown_keys_are_errors_with_name_and_line() {
         ),
         (
             with("audit \"file\" \"a\" { path = \"relative\" }\n"),
-            "t.hcl: \"audit.file.a.path\" must be the absolute path of the file",
+            "t.hcl: \"audit.file.a.path\" must be the absolute path of the file, \"stdout\" or \"discard\"",
+        ),
+        (
+            with(
+                "audit \"file\" \"a\" { path = \"/x/data.state/anchor.tmp\" }\nstate_dir = \"/x/data.state\"\n",
+            ),
+            "t.hcl: \"audit.file.a.path\" lies where the vault keeps files of its own",
+        ),
+        (
+            with("audit_head_file = \"heads.json\"\n"),
+            "t.hcl:8: \"audit_head_file\" must be the absolute path of a file",
         ),
         (with("audit \"syslog\" \"a\" {}\n"), "t.hcl: audit \"syslog\" is not built: there is file"),
         (with("cluster_name = \"${var.x}\"\n"), "t.hcl: \"cluster_name\" must be a plain value"),

@@ -39,6 +39,22 @@ pub struct ProcessReport {
     pub warnings: Vec<String>,
 }
 
+/// The audit's heads in a file of their own, apart from the logs.
+#[derive(Clone, Debug)]
+pub struct HeadExport {
+    pub file: PathBuf,
+    pub interval: std::time::Duration,
+    /// Held while it is written.
+    pub(crate) turn: Arc<parking_lot::Mutex<()>>,
+}
+
+impl HeadExport {
+    /// To an absolute path, every `interval` and at seal.
+    pub fn new(file: PathBuf, interval: std::time::Duration) -> Self {
+        HeadExport { file, interval, turn: Arc::default() }
+    }
+}
+
 pub struct CoreConfig {
     pub store: StoreConfig,
     pub arena: Arena,
@@ -51,6 +67,8 @@ pub struct CoreConfig {
     pub audit_dirs: Vec<PathBuf>,
     /// Where the daemon's own files lie: never a place for an audit file.
     pub own_places: Vec<PathBuf>,
+    /// Where and how often the audit's heads are exported to.
+    pub audit_head: Option<HeadExport>,
     /// Accept `sys/init` from addresses other than loopback and the unix socket.
     pub allow_remote_init: bool,
     /// What health and seal-status report.

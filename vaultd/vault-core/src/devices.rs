@@ -2,14 +2,22 @@
 //! a file cut short is noticed.
 
 use crate::audit::{Audit, DeviceConfig, Head, Origin};
+use crate::core::HeadExport;
 use crate::fault;
+use nix::fcntl::OFlag;
 use secmem::Zeroizing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use storage::{KeyName, Space, Store, Transaction};
 use vault_logical::{Error, Result};
 
 const FOLDER: &str = "audit/device/";
+/// Readable by all: it is public, and whoever checks the logs needs it.
+const HEAD_FILE_MODE: u32 = 0o644;
 const HEADS: &str = "audit/heads";
 /// Most audit devices.
 pub const MAX_DEVICES: usize = 16;
@@ -104,6 +112,38 @@ async fn heads(store: &Store) -> Result<Vec<Head>> {
 /// Stores where every chain stands, when that changed.
 pub async fn store_heads(store: &Store, audit: &Audit) -> Result<()> {
     store_given(store, &audit.heads()).await
+}
+
+/// Writes the heads to the file that the operator named: whole or not at all, and durable. On a
+/// thread of its own, which a disk that hangs may keep: nothing else waits for it.
+pub async fn export_heads(audit: &Audit, to: &HeadExport) -> std::io::Result<()> {
+    let (audit, to) = (audit.clone(), to.clone());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let work = move || {
+        // One at a time, and each with what holds when its turn has come.
+        let _turn = to.turn.lock();
+        let text = serde_json::to_vec_pretty(&audit.proof()).map_err(std::io::Error::from);
+        let _ = tell.send(text.and_then(|text| replace(&to.file, &text)));
+    };
+    std::thread::Builder::new().name("audit-head".into()).spawn(work)?;
+    told.await.unwrap_or_else(|_| Err(std::io::Error::other("the work was cut off")))
+}
+
+fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
+    let temporary = file.with_added_extension("tmp");
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(HEAD_FILE_MODE)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(&temporary)?;
+    out.write_all(text)?;
+    out.write_all(b"\n")?;
+    out.sync_all()?;
+    std::fs::rename(&temporary, file)?;
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    std::fs::File::open(dir)?.sync_all()
 }
 
 /// The same for heads already taken.

@@ -23,6 +23,6 @@ pub mod token;
 mod unsealed;
 mod view;
 
-pub use crate::core::{Core, CoreConfig, CoreHandle, Hooks, ProcessReport};
+pub use crate::core::{Core, CoreConfig, CoreHandle, HeadExport, Hooks, ProcessReport};
 pub use dispatch::LocalDispatch;
 pub use mounts::SystemTtl;

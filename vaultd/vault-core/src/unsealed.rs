@@ -3,7 +3,7 @@
 
 use crate::audit::{Audit, Settings};
 use crate::charge::ChargeLocks;
-use crate::core::{Core, Hooks};
+use crate::core::{Core, HeadExport, Hooks};
 use crate::devices;
 use crate::dispatch::InvokeCache;
 use crate::limits::{SEAL_STEP, SWEEP_INTERVAL};
@@ -33,6 +33,7 @@ pub struct Unsealed {
     pub(crate) rekey: tokio::sync::Mutex<Option<Rekey>>,
     pub(crate) generate_root: tokio::sync::Mutex<Option<Attempt>>,
     pub(crate) invoke: InvokeCache,
+    head_export: Option<HeadExport>,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
@@ -67,6 +68,7 @@ impl Unsealed {
             rekey: tokio::sync::Mutex::new(None),
             generate_root: tokio::sync::Mutex::new(None),
             invoke: InvokeCache::default(),
+            head_export: config.audit_head.clone(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
             store,
@@ -136,6 +138,17 @@ impl Unsealed {
             }
         });
         self.jobs.lock().push(sweeper.abort_handle());
+        let Some(export) = self.head_export.clone() else { return };
+        let weak = Arc::downgrade(self);
+        let exporter = tokio::spawn(async move {
+            loop {
+                let Some(u) = weak.upgrade() else { return };
+                u.export_heads(&export).await;
+                drop(u);
+                tokio::time::sleep(export.interval).await;
+            }
+        });
+        self.jobs.lock().push(exporter.abort_handle());
     }
 
     /// One round of the background work, in bounded transactions.
@@ -147,6 +160,12 @@ impl Unsealed {
             tokio::task::yield_now().await;
         }
         devices::store_heads(&self.store, &self.audit).await
+    }
+
+    async fn export_heads(&self, to: &HeadExport) {
+        if let Err(e) = devices::export_heads(&self.audit, to).await {
+            tracing::error!(error = %e, file = %to.file.display(), "the audit's heads were not exported");
+        }
     }
 
     pub(crate) fn seal_status(&self) -> SealConfigStatus {
@@ -176,6 +195,11 @@ impl Unsealed {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(error = %e, "audit heads were not stored at seal"),
             Err(_) => tracing::error!("storage hangs: sealing without storing the audit heads"),
+        }
+        if let Some(to) = &self.head_export
+            && timeout(SEAL_STEP, self.export_heads(to)).await.is_err()
+        {
+            tracing::error!("the disk for the audit's heads hangs: sealing without exporting them");
         }
         self.invoke.clear();
         self.tokens.clear();

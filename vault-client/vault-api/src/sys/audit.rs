@@ -24,6 +24,30 @@ pub struct AuditDevice {
     pub local: bool,
 }
 
+/// `GET sys/audit-head`, of this server only: what proves its audit logs to a stranger.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AuditHeads {
+    /// Signs the logs' checkpoints; 64 hex digits.
+    pub public_key: String,
+    /// When it was taken; RFC 3339.
+    pub time: String,
+    /// One for each device.
+    pub heads: Vec<AuditHead>,
+}
+
+/// Where one device's log stood.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AuditHead {
+    /// With a trailing slash.
+    pub device: String,
+    /// Number of the last line.
+    pub seq: u64,
+    /// Its chain value; 64 hex digits.
+    pub chain: String,
+}
+
 /// `PUT sys/audit/:path`. `/system/audit`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

@@ -6,7 +6,7 @@ mod mounts;
 mod policies;
 mod seal;
 
-pub use audit::{AuditDevice, EnableAudit};
+pub use audit::{AuditDevice, AuditHead, AuditHeads, EnableAudit};
 pub use keys::{
     GenerateRootInit, GenerateRootStatus, KeyStatus, RekeyInit, RekeyKey, RekeyStatus, RekeyUpdate,
 };

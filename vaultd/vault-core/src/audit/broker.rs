@@ -11,8 +11,8 @@ use super::source::Sources;
 use super::ticker::Wake;
 use super::ticket::{News, Ticket};
 use super::{
-    AuditError, Audited, DeviceConfig, DeviceStatus, Head, IdentityHashes, Opened, PublicKey, Recorded,
-    RequestEntry, ResponseEntry, SealedRing, record, ticker,
+    AuditError, Audited, DeviceConfig, DeviceStatus, Head, Heads, IdentityHashes, Opened, PublicKey,
+    Recorded, RequestEntry, ResponseEntry, SealedRing, record, ticker,
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -82,11 +82,10 @@ impl Inner {
         ticket: &Arc<Ticket>,
         make: impl Fn(&'a Device) -> Encoder<'a>,
     ) -> Result<(), AuditError> {
-        let since = Instant::now();
         let mut offered = devices.is_empty();
         let mut failure = AuditError::NotRecorded;
         for device in devices {
-            match device.offer(make(device), now, ticket, since) {
+            match device.offer(make(device), now, ticket) {
                 Ok(()) => offered = true,
                 Err(e) => {
                     failure = e;
@@ -434,6 +433,16 @@ impl Audit {
     /// Where every device's chain stands now.
     pub fn heads(&self) -> Vec<Head> {
         self.0.devices.load().iter().map(|d| d.head()).collect()
+    }
+
+    /// What a stranger needs to check the logs as they are now.
+    pub fn proof(&self) -> Heads {
+        let recording = self.0.recording.load();
+        Heads {
+            public_key: self.public_key().to_string(),
+            time: self.0.now().rfc3339().to_string(),
+            heads: recording.iter().map(|d| d.head()).collect(),
+        }
     }
 
     /// The devices, in the order they were enabled.

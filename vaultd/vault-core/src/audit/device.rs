@@ -12,7 +12,6 @@ use secmem::Key;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 use vault_logical::Timestamp;
 
 /// What the devices of one audit share.
@@ -67,16 +66,10 @@ impl Device {
 
     /// Offers one record. The ticket is answered `true` once `write(2)` has returned (and, with
     /// `sync = always`, once it is on disk); `Err`: refused at once.
-    pub fn offer(
-        &self,
-        record: Encoder<'_>,
-        now: Timestamp,
-        ticket: &Arc<Ticket>,
-        since: Instant,
-    ) -> Result<(), AuditError> {
+    pub fn offer(&self, record: Encoder<'_>, now: Timestamp, ticket: &Arc<Ticket>) -> Result<(), AuditError> {
         let body = record.finish(&self.key)?;
         let digest = chain::digest(&body);
-        self.lane.record(Record { body, digest, now }, ticket, since)
+        self.lane.record(Record { body, digest, now }, ticket)
     }
 
     #[cfg(test)]

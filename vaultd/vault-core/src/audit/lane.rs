@@ -7,8 +7,8 @@
 use super::AuditError;
 use super::file::LogFile;
 use super::limits::{
-    EXPIRY, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_LINE_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS,
-    MAX_TAIL_BYTES, WRITE_WAIT,
+    MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_LINE_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS, MAX_TAIL_BYTES,
+    WRITE_WAIT,
 };
 use super::tail::Point;
 use super::ticket::{News, Ticket};
@@ -149,13 +149,13 @@ impl Lane {
     }
 
     /// Queues a record; its ticket is answered in any case. `Err`: not taken, and why.
-    pub fn record(&self, record: Record, ticket: &Arc<Ticket>, since: Instant) -> Result<(), AuditError> {
+    pub fn record(&self, record: Record, ticket: &Arc<Ticket>) -> Result<(), AuditError> {
         let now = record.now;
         if record.body.len() + MAX_TAIL_BYTES > MAX_LINE_BYTES {
             self.miss(1, now);
             return Err(AuditError::NotRecorded);
         }
-        let job = Job { task: Task::Record(record), ticket: Some(ticket.clone()), since };
+        let job = Job { task: Task::Record(record), ticket: Some(ticket.clone()), since: Instant::now() };
         self.push(job).inspect_err(|e| {
             if matches!(e, AuditError::NotRecorded) {
                 self.miss(1, now);
@@ -223,7 +223,7 @@ impl Lane {
 
     /// Answers whoever has waited too long. True while something waits.
     pub fn expire(&self, at: Instant, now: Timestamp) -> bool {
-        let late = |since: Instant| at.saturating_duration_since(since) >= EXPIRY;
+        let late = |since: Instant| at.saturating_duration_since(since) >= WRITE_WAIT;
         let mut news: Vec<News> = Vec::new();
         let mut dropped = 0;
         let mut q = self.queue.lock();

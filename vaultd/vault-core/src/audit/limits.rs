@@ -10,10 +10,8 @@ pub const MAX_RECORDS_PER_CHECKPOINT: u64 = 1_000;
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the background thread looks for work: a sync follows a write within twice this.
 pub const TICK: Duration = Duration::from_millis(400);
-/// Longest wait for a device to take a record.
+/// Longest wait for a device to take a record; looked at once a [`TICK`].
 pub const WRITE_WAIT: Duration = Duration::from_secs(2);
-/// Age at which a tick gives up on a record: whoever waits is answered within [`WRITE_WAIT`].
-pub const EXPIRY: Duration = Duration::from_millis(1_500);
 /// Most records waiting for one device, and their bytes.
 pub const MAX_QUEUED_RECORDS: usize = 16_384;
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;

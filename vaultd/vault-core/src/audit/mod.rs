@@ -44,5 +44,5 @@ pub use error::AuditError;
 pub use identity::IdentityHashes;
 pub use proof::{Audited, Exempt, Opened, Recorded, Unaudited};
 pub use sealed::{SealedAttempt, SealedRing};
-pub use status::{DeviceStatus, Head};
+pub use status::{DeviceStatus, Head, Heads};
 pub use verify::verify;

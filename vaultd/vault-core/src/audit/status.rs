@@ -18,6 +18,18 @@ impl Head {
     }
 }
 
+/// Every device's head and the key that signs their checkpoints: what a stranger needs to check
+/// the logs, as `sys/audit-head` answers it and as it is exported. Nothing in it is secret; whoever
+/// keeps it apart from the logs can prove them.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Heads {
+    /// 64 hex digits.
+    pub public_key: String,
+    /// When it was taken; RFC 3339.
+    pub time: String,
+    pub heads: Vec<Head>,
+}
+
 /// A device's state for `sys/audit` and seal-status.
 #[derive(Clone, Debug)]
 pub struct DeviceStatus {

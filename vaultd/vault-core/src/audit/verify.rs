@@ -1,10 +1,11 @@
-//! Offline verification of an audit file: nothing secret needed, only the public key and, to find
-//! a cut tail, the head that the vault holds.
+//! Offline verification of an audit file: nothing secret needed, only the vault's public key and
+//! the head it was last known to have.
 //!
-//! Found for certain: any changed, deleted, swapped, repeated, inserted or foreign line. Found
-//! with the public keys: lines before a checkpoint whose chain was computed anew. Found with the
-//! stored head: a file cut off at its end, and a rewritten tail behind the last checkpoint; how
-//! many lines that is, is in the report ([`Report::unsigned`]: none after a regular end).
+//! Found without either: any line changed, deleted, swapped, repeated or inserted by somebody who
+//! did not compute the chain anew. Whoever can write the file can do that, or invent all of it: so
+//! such a file is not called proved. Found with the public key: lines before a checkpoint that the
+//! vault did not write. Found with the head: a file cut off at its end, checkpoints and all, and
+//! whatever was changed before the head. What was not proved is in [`Report::unproved`].
 
 use super::chain::Line;
 use super::limits::{MAX_LINE_BYTES, MAX_RECORDS_PER_CHECKPOINT};
@@ -30,6 +31,44 @@ pub struct Options {
     pub head: Option<Head>,
     /// The end of the file before this one, from its own report.
     pub previous: Option<Head>,
+    /// Stop at the head: lines that the vault wrote after it was asked are not looked at.
+    pub through_head: bool,
+}
+
+/// What a report without a fault leaves open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unproved {
+    /// No public key was given.
+    Author,
+    /// No head was given, or it lies before this file.
+    Whole,
+    /// The file goes on from a line of an earlier one that was not given.
+    Beginning(Head),
+    /// That many lines at the end are covered by no checkpoint and no head.
+    Tail(u64),
+}
+
+impl fmt::Display for Unproved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unproved::Author => f.write_str(
+                "that this vault wrote it: without its public key (-key) the log may be invented, rewritten or \
+                 thinned out",
+            ),
+            Unproved::Whole => f.write_str(
+                "that it is whole: without a head from after its last line (-head) its end may have been cut off",
+            ),
+            Unproved::Beginning(head) => write!(
+                f,
+                "what came before: it follows line {} of an earlier file, which was not given",
+                head.seq
+            ),
+            Unproved::Tail(lines) => {
+                write!(f, "its last {lines} lines: they are behind the last checkpoint and the head")
+            }
+        }
+    }
 }
 
 /// What is wrong, and where. Checking stops there.
@@ -90,6 +129,11 @@ pub struct Report {
     pub last: Option<Head>,
     /// Lines behind the last checkpoint, covered by no signature.
     pub unsigned: u64,
+    /// Lines behind the last checkpoint and behind the head.
+    pub uncovered: u64,
+    /// Nothing was found wrong with these questions because they could not be asked. Empty: the
+    /// log is what this vault wrote, from its first line to the head.
+    pub unproved: Vec<Unproved>,
     /// A head was given and the file holds it. `None`: none given, or it lies in an earlier file.
     pub head_found: Option<bool>,
     pub notes: Vec<Note>,
@@ -142,6 +186,9 @@ pub fn verify(reader: impl io::Read, options: &Options) -> io::Result<Report> {
         if let Err(kind) = checked {
             return Ok(state.fault(kind));
         }
+        if options.through_head && state.report.head_found == Some(true) {
+            break;
+        }
     }
     Ok(state.end())
 }
@@ -191,6 +238,7 @@ impl<'o> State<'o> {
                 return Err(FaultKind::HeadMismatch);
             }
             self.report.head_found = Some(true);
+            self.report.uncovered = 0;
         }
         Ok(())
     }
@@ -215,13 +263,14 @@ impl<'o> State<'o> {
     }
 
     fn checkpoint(&mut self, line: &Line<'_>) -> Result<(), FaultKind> {
-        if !self.keys.is_empty() {
+        if !self.options.keys.is_empty() {
             let members = Members::read(line)?;
             let key = self.keys.iter().find(|(id, _)| *id == members.key).ok_or(FaultKind::UnknownKey)?;
             if !checkpoint::verify(&key.1, line.body, &self.at.chain, line.seq) {
                 return Err(FaultKind::Signature);
             }
             self.device(&members.device)?;
+            self.report.uncovered = 0;
         }
         self.report.checkpoints += 1;
         self.report.unsigned = 0;
@@ -231,10 +280,11 @@ impl<'o> State<'o> {
 
     fn record(&mut self, line: &Line<'_>) -> Result<(), FaultKind> {
         self.report.unsigned += 1;
+        self.report.uncovered += 1;
         let bound = MAX_RECORDS_PER_CHECKPOINT + CHECKPOINT_SLACK;
         // What a device says about itself may stand between its opening line and the checkpoint.
         let own = line.is("gap") || line.is("repair");
-        if !self.keys.is_empty() && (self.report.unsigned > bound || self.sign_next && !own) {
+        if !self.options.keys.is_empty() && (self.report.unsigned > bound || self.sign_next && !own) {
             return Err(FaultKind::NoCheckpoint);
         }
         if line.is("open") {
@@ -283,7 +333,7 @@ impl<'o> State<'o> {
         if self.report.lines == 0 {
             return self.fault(FaultKind::NoOpening);
         }
-        if self.sign_next && !self.keys.is_empty() {
+        if self.sign_next && !self.options.keys.is_empty() {
             return self.fault(FaultKind::NoCheckpoint);
         }
         self.finish()
@@ -297,7 +347,19 @@ impl<'o> State<'o> {
         if let Some(follows) = &mut self.report.follows {
             follows.device = device;
         }
+        self.report.unproved = self.unproved();
         self.report
+    }
+
+    fn unproved(&self) -> Vec<Unproved> {
+        let author = self.options.keys.is_empty().then_some(Unproved::Author);
+        let whole = (self.report.head_found != Some(true)).then_some(Unproved::Whole);
+        let follows = self.report.follows.clone().filter(|f| f.seq > 0 && self.options.previous.is_none());
+        let tail = self.report.uncovered;
+        [author, whole, follows.map(Unproved::Beginning), (tail > 0).then_some(Unproved::Tail(tail))]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

@@ -79,6 +79,12 @@ async fn disable(core: &Arc<Unsealed>, txn: &mut Transaction, path: &str) -> Res
     Ok(Done { after: super::After::AuditDisable(name), ..Done::default() })
 }
 
+/// `sys/audit-head`, a path of our own: the public key and every device's head.
+pub fn head(core: &Unsealed) -> Result<Done> {
+    let proof = serde_json::to_value(core.audit.proof()).map_err(Error::internal)?;
+    Ok(Response::data(object(proof)).into())
+}
+
 pub fn hash(core: &Unsealed, call: &Call<'_>, path: &str) -> Result<Done> {
     let input = call
         .data()

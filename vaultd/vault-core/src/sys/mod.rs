@@ -202,6 +202,7 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
             _ => return Err(Error::unsupported_path()),
         },
         (_, "audit") => audit_devices::handle(core, txn, &call, &rest.join("/")).await?,
+        (Verb::Read, "audit-head") if rest.is_empty() => audit_devices::head(core)?,
         (Verb::Write, "audit-hash") => audit_devices::hash(core, &call, &rest.join("/"))?,
         (Verb::Write, "capabilities" | "capabilities-self" | "capabilities-accessor") if rest.is_empty() => {
             capabilities::handle(core, &call, first).await?
@@ -214,8 +215,8 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,
         (
             _,
-            "seal" | "key-status" | "rotate" | "audit-hash" | "health" | "seal-status" | "init" | "unseal"
-            | "leader",
+            "seal" | "key-status" | "rotate" | "audit-hash" | "audit-head" | "health" | "seal-status"
+            | "init" | "unseal" | "leader",
         ) => {
             return Err(Error::unsupported_operation());
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::audit::chain;
 use crate::audit::tail::Point;
-use crate::audit::verify::FaultKind;
+use crate::audit::verify::{FaultKind, Unproved};
 use std::sync::OnceLock;
 
 struct Sample {
@@ -188,6 +188,81 @@ fn a_chain_computed_anew_fails_at_the_next_checkpoint() {
             assert!(check(&forged, &Options::default()).intact(), "the forgery itself is well made");
         }
     }
+}
+
+/// The bodies chained anew from the start.
+fn rechained(bodies: &[Vec<u8>]) -> Vec<u8> {
+    let mut at = Point::START;
+    let mut out = Vec::new();
+    for body in bodies {
+        let seq = at.seq + 1;
+        let link = chain::link(&at.chain, seq, &chain::digest(body));
+        out.extend_from_slice(body);
+        chain::finish(&mut out, seq, &link);
+        at = Point { seq, chain: link };
+    }
+    out
+}
+
+/// What whoever can write the file can do to it: with key and head each is found, without them
+/// none is called proved.
+#[test]
+fn a_forgery_is_found_or_not_called_proved() {
+    let s = sample();
+    let good = split(&s.bytes);
+    let parsed: Vec<_> =
+        good.iter().map(|l| chain::Line::parse(l.strip_suffix(b"\n").unwrap()).unwrap()).collect();
+    let bodies = |keep: &dyn Fn(usize, &chain::Line<'_>) -> bool| -> Vec<Vec<u8>> {
+        let kept = parsed.iter().enumerate().filter(|(i, l)| keep(*i, l));
+        kept.map(|(_, l)| l.body.to_vec()).collect()
+    };
+    let memory = Memory::default();
+    let invented = Direct(Audit::with_files(Box::new(memory.clone()), key(6), clock()).unwrap());
+    invented.enable(config(Path::new(LOG), &[]), key(9), None).unwrap();
+    for n in 0..20 {
+        let _ = invented.request(&entry(n)).unwrap();
+    }
+    invented.close();
+    let forgeries = [
+        ("40 records deleted", rechained(&bodies(&|i, l| !(50..90).contains(&i) || l.is("checkpoint")))),
+        ("checkpoints removed", rechained(&bodies(&|_, l| !l.is("checkpoint")))),
+        ("all checkpoints but the first removed", rechained(&bodies(&|i, l| i < 2 || !l.is("checkpoint")))),
+        ("invented", memory.read(LOG)),
+        ("cut at a line's end", good[..150].concat()),
+        ("cut before its last line", good[..good.len() - 1].concat()),
+    ];
+    let head = Some(s.head.clone());
+    for (what, forged) in &forgeries {
+        let report = check(forged, &Options { head: head.clone(), ..s.options.clone() });
+        assert!(report.fault.is_some(), "{what}");
+        for given in
+            [Options::default(), s.options.clone(), Options { head: head.clone(), ..Options::default() }]
+        {
+            let report = check(forged, &given);
+            assert!(report.fault.is_some() || !report.unproved.is_empty(), "{what}");
+        }
+        let alone = check(forged, &Options::default());
+        assert_eq!(alone.fault, None, "{what}: well made");
+        assert!(alone.unproved.starts_with(&[Unproved::Author, Unproved::Whole]), "{what}");
+    }
+    assert_eq!(check(&s.bytes, &with_head(s)).unproved, []);
+    assert_eq!(check(&s.bytes, &s.options).unproved, [Unproved::Whole]);
+    assert_eq!(
+        check(&s.bytes, &Options { head: head.clone(), ..Options::default() }).unproved,
+        [Unproved::Author]
+    );
+    // Lines that stand behind the head and the last checkpoint are said to be unproved, or not read.
+    let (live, memory, _) = with_memory(&[]);
+    let _ = live.request(&entry(1)).unwrap();
+    let early = Options { head: live.heads().pop(), ..keys(&live) };
+    let _ = live.request(&entry(2)).unwrap();
+    let report = check(&memory.read(LOG), &early);
+    assert_eq!(report.unproved, [Unproved::Tail(1)]);
+    let report = check(&memory.read(LOG), &Options { through_head: true, ..early.clone() });
+    assert_eq!((report.unproved, report.last), (vec![], early.head.clone()));
+    // A key that is none refuses every checkpoint; it does not switch the check off.
+    let no_key = Options { keys: vec![PublicKey([2; 32])], head, ..Options::default() };
+    assert!(check(&s.bytes, &no_key).fault.is_some());
 }
 
 #[test]
