@@ -92,7 +92,9 @@ impl Error {
             | Error::Path(_) => ErrorKind::Invalid,
             Error::TooLarge(_) => ErrorKind::TooLarge,
             Error::Physical(physical::Error::Full) => ErrorKind::Full,
-            Error::Physical(physical::Error::Locked | physical::Error::Fenced) => ErrorKind::Unavailable,
+            Error::Physical(physical::Error::Locked | physical::Error::Fenced | physical::Error::Busy) => {
+                ErrorKind::Unavailable
+            }
             Error::Arena(ArenaError::Busy | ArenaError::Full) => ErrorKind::Unavailable,
             Error::Anchor { .. }
             | Error::NoKey(_)
@@ -137,6 +139,9 @@ pub enum CommitError {
     TooLarge,
     #[error("storage is full")]
     Full,
+    /// No file descriptor was left: try again.
+    #[error("storage has no file descriptor left")]
+    Busy,
     #[error("vault is sealed")]
     Sealed,
     #[error(transparent)]

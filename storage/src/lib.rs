@@ -6,6 +6,7 @@
 mod anchor;
 mod barrier;
 mod config;
+pub mod descriptors;
 mod error;
 #[cfg(test)]
 mod fixture;

@@ -94,3 +94,7 @@ pub const SNAPSHOT_OVERLAY_BYTES: usize = 64 * 1024 * 1024;
 pub const RIDER_BACKLOG_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of values that a deletion may still write when the disk is nearly full.
 pub const RELIEF_TXN_BYTES: usize = 64 * 1024;
+/// File descriptors held back for storage, audit files and the operator's socket.
+pub const RESERVE_DESCRIPTORS: usize = 16;
+/// Descriptors of the reserve given up for one call.
+pub const RESERVE_TRIES: usize = 4;

@@ -5,6 +5,7 @@
 //! loss that must not look like a new vault.
 
 use crate::Error;
+use crate::descriptors::reserved;
 use crate::head::ClearHead;
 use crate::head::mac::{MAC_BYTES, Use, mac};
 use crate::limits::MAX_ANCHOR_BYTES;
@@ -197,7 +198,7 @@ impl AnchorFile {
                 false => Anchor::decode(&kept).map_or(Found::Damaged, Found::Anchor),
             });
         }
-        let file = match File::open(self.path()) {
+        let file = match reserved(|| File::open(self.path())) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             opened => opened.map_err(|e| self.error(e))?,
         };
@@ -222,11 +223,13 @@ impl AnchorFile {
             _ => {}
         }
         // A new file of our own: never through a link, never one that others may read.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let mut file = reserved(|| options.open(&temporary))?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, self.path())?;
-        File::open(&self.dir)?.sync_all()
+        reserved(|| File::open(&self.dir))?.sync_all()
     }
 }

@@ -1,6 +1,7 @@
 //! The few file system calls durability rests on, as traits, so that tests can cut the power
 //! at each of them.
 
+use crate::descriptors::reserved;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -50,13 +51,13 @@ impl RealDir {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {
                 if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-                    fs::File::open(parent)?.sync_all()?;
+                    reserved(|| fs::File::open(parent))?.sync_all()?;
                 }
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
-        Ok(RealDir { path: path.to_path_buf(), handle: fs::File::open(path)? })
+        Ok(RealDir { path: path.to_path_buf(), handle: reserved(|| fs::File::open(path))? })
     }
 }
 
@@ -68,14 +69,16 @@ fn options() -> fs::OpenOptions {
 
 impl Dir for RealDir {
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(RealFile(options().create_new(true).open(self.path.join(name))?)))
+        let path = self.path.join(name);
+        Ok(Box::new(RealFile(reserved(|| options().create_new(true).open(&path))?)))
     }
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(RealFile(options().open(self.path.join(name))?)))
+        let path = self.path.join(name);
+        Ok(Box::new(RealFile(reserved(|| options().open(&path))?)))
     }
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        for entry in reserved(|| fs::read_dir(&self.path))? {
             // A name that is not UTF-8 is none of ours.
             names.extend(entry?.file_name().into_string());
         }

@@ -4,6 +4,7 @@ use super::frame::{Builder, JournalId, Link};
 use super::fs::{Dir, File};
 use super::log::Segment;
 use super::segment::{HEADER, Header, SEGMENT_MAGIC, segment_name};
+use crate::descriptors;
 use crate::physical::Seq;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(crate) enum WriteError {
     /// No space for it. Nothing was written; it may be tried again.
     Full,
+    /// No file descriptor for it. Nothing was written; it may be tried again.
+    Busy,
     /// What the disk now holds is unknown: nothing may be acknowledged any more.
     Fatal(io::Error),
 }
@@ -23,10 +26,14 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// Before anything of a round is written, running out of space harms nothing.
+/// Before anything of a round is written, running out of space or of descriptors harms nothing.
 fn harmless(e: io::Error) -> WriteError {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
-    if matches!(e.kind(), StorageFull | QuotaExceeded) { WriteError::Full } else { WriteError::Fatal(e) }
+    match e.kind() {
+        StorageFull | QuotaExceeded => WriteError::Full,
+        _ if descriptors::exhausted(&e) => WriteError::Busy,
+        _ => WriteError::Fatal(e),
+    }
 }
 
 /// A zeroed file that waits to become the next segment.

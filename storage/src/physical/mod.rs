@@ -77,6 +77,9 @@ pub enum Error {
     /// The disk (or quota) is full; nothing was written.
     #[error("storage is full")]
     Full,
+    /// No file descriptor was left; nothing was written.
+    #[error("no file descriptor is left")]
+    Busy,
     /// A write or sync failed earlier: nothing is acknowledged any more by this process.
     #[error("storage failed earlier and accepts no writes: {0}")]
     Poisoned(String),

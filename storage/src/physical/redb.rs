@@ -144,6 +144,7 @@ fn record(stored: &[u8]) -> Result<Record> {
 impl Index for RedbIndex {
     const NAME: &'static str = NAME;
     const SURVIVES_POWER_CUT: bool = true;
+    const OPENS_FILES: bool = false;
 
     fn applied(&self) -> Result<Seq> {
         guarded(|| {

@@ -186,6 +186,7 @@ impl SledIndex {
 impl Index for SledIndex {
     const NAME: &'static str = NAME;
     const SURVIVES_POWER_CUT: bool = false;
+    const OPENS_FILES: bool = true;
 
     fn applied(&self) -> Result<Seq> {
         let stored = guarded(|| self.db.get(APPLIED))?;

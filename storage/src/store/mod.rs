@@ -339,6 +339,7 @@ fn into_error(e: CommitError) -> Error {
     match e {
         CommitError::Sealed => Error::Sealed,
         CommitError::Full => Error::Physical(crate::physical::Error::Full),
+        CommitError::Busy => Error::Physical(crate::physical::Error::Busy),
         CommitError::TooLarge => Error::TooLarge("transaction"),
         CommitError::Conflict => Error::Failed("a deletion met a conflict".into()),
         CommitError::Failed(e) => e,

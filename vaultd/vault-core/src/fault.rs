@@ -10,6 +10,7 @@ pub fn storage(e: storage::Error) -> Error {
         storage::ErrorKind::Sealed => sealed(),
         storage::ErrorKind::Full => full(),
         storage::ErrorKind::TooLarge => too_large(),
+        storage::ErrorKind::Unavailable => busy(e),
         _ => Error::internal(e),
     }
 }
@@ -22,6 +23,7 @@ pub fn commit(e: CommitError) -> Error {
         }
         CommitError::TooLarge => too_large(),
         CommitError::Full => full(),
+        CommitError::Busy => busy(CommitError::Busy),
         CommitError::Sealed => sealed(),
         CommitError::Failed(e) => storage(e),
     }
@@ -33,6 +35,10 @@ pub fn sealed() -> Error {
 
 fn full() -> Error {
     Error::new(ErrorKind::StorageFull, "storage is full: nothing was written")
+}
+
+fn busy(e: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unavailable, "storage cannot take this now, try again").with_source(e)
 }
 
 fn too_large() -> Error {

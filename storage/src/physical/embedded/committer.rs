@@ -4,6 +4,7 @@
 use super::upkeep::{Task, Upkeep};
 use super::{Change, Index, Layout, Shared, riders_allowed};
 use crate::config::JournalConfig;
+use crate::descriptors;
 use crate::journal::clean::Clean;
 use crate::journal::frame::{Builder, Entry};
 use crate::journal::writer::{Spare, WriteError, Writer};
@@ -162,6 +163,11 @@ impl<I: Index> Committer<I> {
         if self.shared.failed.load(Ordering::Acquire) {
             return failed(&|| self.shared.failure());
         }
+        // An index that cannot open a file is in an unknown state: better not begun.
+        let room = (I::OPENS_FILES && jobs.iter().any(|j| j.txns.iter().any(writes))).then(descriptors::room);
+        if let Some(Err(_)) = room {
+            return failed(&|| Error::Busy);
+        }
         let seq = self.writer.next_seq();
         let mut round = Round::new(seq);
         let mut riders = Vec::new();
@@ -184,6 +190,7 @@ impl<I: Index> Committer<I> {
         match self.commit(seq, &round, &riders) {
             Ok(()) => outcomes,
             Err(Error::Full) => failed(&|| Error::Full),
+            Err(Error::Busy) => failed(&|| Error::Busy),
             Err(_) => failed(&|| self.shared.failure()),
         }
     }
@@ -222,7 +229,8 @@ impl<I: Index> Committer<I> {
         Ok(all)
     }
 
-    /// Makes the round durable, then visible. Every error but `Full` has poisoned the store.
+    /// Makes the round durable, then visible. Every error but `Full` and `Busy`
+    /// has poisoned the store.
     fn commit(&mut self, seq: Seq, round: &Round<'_>, riders: &[&[u8]]) -> Result<()> {
         self.frame.clear();
         for (key, value) in round.finals() {
@@ -240,6 +248,7 @@ impl<I: Index> Committer<I> {
         match written {
             Ok(_) => {}
             Err(WriteError::Full) => return Err(Error::Full),
+            Err(WriteError::Busy) => return Err(Error::Busy),
             Err(WriteError::Fatal(e)) => {
                 return Err(self.shared.poison(&format!("writing the journal: {e}")));
             }

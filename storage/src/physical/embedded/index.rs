@@ -27,6 +27,8 @@ pub(crate) trait Index: Send + Sync + 'static {
     /// Whether a power cut at any moment leaves the state of the last [`Index::sync`] or a later
     /// one, openable. If not, the index is built again after anything but an orderly close.
     const SURVIVES_POWER_CUT: bool;
+    /// Whether reading or applying may open files, and so fail for want of a descriptor.
+    const OPENS_FILES: bool;
 
     /// The sequence given with the last `apply` that is in the index; 0 for an empty one.
     fn applied(&self) -> Result<Seq>;

@@ -87,6 +87,7 @@ impl<const SAFE: bool> Opener for SimOpener<SAFE> {
 impl<const SAFE: bool> Index for SimIndex<SAFE> {
     const NAME: &'static str = "sim";
     const SURVIVES_POWER_CUT: bool = SAFE;
+    const OPENS_FILES: bool = !SAFE;
 
     fn applied(&self) -> Result<Seq> {
         Ok(self.table.lock().applied)

@@ -3,6 +3,7 @@
 
 use super::{Index, Shared, Threads};
 use crate::config::JournalConfig;
+use crate::descriptors;
 use crate::journal::base::BaseWriter;
 use crate::journal::frame::JournalId;
 use crate::journal::fs::Dir;
@@ -169,7 +170,7 @@ impl<I: Index> Work<I> {
         }
     }
 
-    /// A full disk leaves a task undone, to be asked for again; anything else is fatal.
+    /// A full disk, or no descriptor, leaves a task undone, to be asked for again; anything else is fatal.
     fn done(&self, task: Task) {
         let outcome = match task {
             Task::Spare => self.make_spare(),
@@ -179,6 +180,10 @@ impl<I: Index> Work<I> {
         match outcome {
             Ok(()) => {}
             Err(Error::Full) => tracing::warn!(?task, "no space on the disk; left for later"),
+            Err(Error::Busy) => tracing::warn!(?task, "no file descriptor; left for later"),
+            Err(Error::Io(e)) if descriptors::exhausted(&e) => {
+                tracing::warn!(?task, "no file descriptor; left for later");
+            }
             Err(e) => {
                 self.shared.poison(&format!("{task:?}: {e}"));
             }
@@ -288,6 +293,7 @@ impl<I: Index> Work<I> {
 fn write_error(e: WriteError) -> Error {
     match e {
         WriteError::Full => Error::Full,
+        WriteError::Busy => Error::Busy,
         WriteError::Fatal(e) => Error::Io(e),
     }
 }

@@ -40,6 +40,7 @@ pub struct Committer {
 /// How an apply ended when it did not succeed.
 enum Refused {
     Full,
+    Busy,
     /// What is on disk is unknown.
     Broken(String),
 }
@@ -174,6 +175,7 @@ impl Committer {
                 }
             }
             Err(Refused::Full) => answer_all(writers, || Err(CommitError::Full)),
+            Err(Refused::Busy) => answer_all(writers, || Err(CommitError::Busy)),
             Err(Refused::Broken(why)) => {
                 answer_all(writers, || Err(CommitError::Failed(Error::Failed(why.clone()))));
             }
@@ -204,6 +206,7 @@ impl Committer {
                 Ok(())
             }
             Err(Refused::Full) => Err(Error::Physical(physical::Error::Full)),
+            Err(Refused::Busy) => Err(Error::Physical(physical::Error::Busy)),
             Err(Refused::Broken(why)) => Err(Error::Failed(why)),
         }
     }
@@ -226,6 +229,10 @@ impl Committer {
             Err(physical::Error::Full) => {
                 progress.applied(None);
                 return Err(Refused::Full);
+            }
+            Err(physical::Error::Busy) => {
+                progress.applied(None);
+                return Err(Refused::Busy);
             }
             Ok(_) => "the backend did not apply a round as one".to_owned(),
             Err(e) => e.to_string(),

@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use storage::descriptors::reserved;
 
 /// Device and inode.
 pub(super) type FileId = (u64, u64);
@@ -100,13 +101,13 @@ impl Files for AuditDirs {
             return Stdout::open();
         }
         let (dir, below) = self.place(path)?;
-        let mut at = File::open(&dir)?;
+        let mut at = reserved(|| File::open(&dir))?;
         let mut names: Vec<&OsStr> = below.iter().collect();
         let name = names.pop().ok_or_else(|| refused("the path does not name a file"))?;
         // Each step without following links: what was canonical above may have changed since.
         let walk = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         for step in names {
-            at = File::from(openat(&at, step, walk, Mode::empty())?);
+            at = reserved(|| Ok(File::from(openat(&at, step, walk, Mode::empty())?)))?;
         }
         // O_NONBLOCK so that a FIFO in the file's place is refused instead of waited for.
         let create = OFlag::O_RDWR
@@ -115,7 +116,7 @@ impl Files for AuditDirs {
             | OFlag::O_NOFOLLOW
             | OFlag::O_NONBLOCK
             | OFlag::O_CLOEXEC;
-        let file = File::from(openat(&at, name, create, Mode::S_IRUSR | Mode::S_IWUSR)?);
+        let file = reserved(|| Ok(File::from(openat(&at, name, create, Mode::S_IRUSR | Mode::S_IWUSR)?)))?;
         let about = file.metadata()?;
         if !about.is_file() {
             return Err(refused("not a regular file"));
