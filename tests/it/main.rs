@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod descriptors;
 mod examples;
 mod gateway;
 mod generate_root;

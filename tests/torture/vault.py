@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import ssl
 import subprocess
@@ -80,22 +81,27 @@ class Client:
 
 
 class Daemon:
-    """A running vaultd; `wrapper` is a command to run it under, such as strace."""
+    """A running vaultd; `wrapper` is a command to run it under, such as strace; `nofile` its descriptors."""
 
-    def __init__(self, binary, config, cert, log, wrapper=()):
+    def __init__(self, binary, config, cert, log, wrapper=(), nofile=None):
         self.context = ssl.create_default_context(cafile=cert)
         self.log = log
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+
         with open(log, "ab") as err:
             self.process = subprocess.Popen(
                 [*wrapper, binary, "server", "-config=" + config],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err)
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
+                preexec_fn=limit if nofile else None)
         timer = threading.Timer(PATIENCE, self.process.kill)
         timer.start()
-        self.address = None
+        self.address = self.gateway = None
         for line in self.process.stdout:
             words = line.decode().split()
             if words[:2] == ["vaultd", "ready:"]:
                 self.address = next(w for w in words if w.startswith("api=")).removeprefix("api=https://")
+                self.gateway = next((w.removeprefix("gateway=https://") for w in words if w.startswith("gateway=")), None)
                 break
         timer.cancel()
         if self.address is None:

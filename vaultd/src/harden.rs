@@ -3,8 +3,7 @@
 //! business with (seccomp).
 
 use crate::config::Config;
-use crate::limits::{MAX_CONNECTIONS, RESERVED_DESCRIPTORS};
-use crate::listener::{Bind, Caps};
+use crate::listener::Bind;
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetStatus,
@@ -93,16 +92,6 @@ pub fn apply(config: &Config) -> Result<Hardened, HardenError> {
 fn raise_descriptors() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-impl Caps {
-    /// Caps that leave descriptors for files, whatever the process's limit.
-    pub fn for_process() -> Caps {
-        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let tcp = descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(64, MAX_CONNECTIONS);
-        Caps { tcp, ..Caps::default() }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 mod dataplane;
+pub mod descriptors;
 pub mod dev;
 pub mod egress;
 pub mod harden;
@@ -17,3 +18,6 @@ pub mod server;
 pub mod signals;
 pub mod stores;
 pub mod tls;
+
+#[cfg(test)]
+mod seam_tests;

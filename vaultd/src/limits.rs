@@ -4,14 +4,19 @@ use std::time::Duration;
 
 // --- connections ---
 
-/// Open TCP connections over all listeners; more are closed at once.
+/// Open TCP connections over all listeners; more are closed at once. The API's listeners and the
+/// gateway's have a share each, and one address (IPv4) or /64 (IPv6) at most half of a share.
 pub const MAX_CONNECTIONS: usize = 16_384;
-/// Open connections of one address (IPv4) or one /64 (IPv6).
-pub const MAX_CONNECTIONS_PER_SOURCE: usize = 8_192;
+/// Connections to upstreams, in use and idle.
+pub const MAX_UPSTREAM_SOCKETS: usize = 8_192;
 /// Open connections on unix listeners: a reserve of their own, so the operator always gets in.
 pub const MAX_UNIX_CONNECTIONS: usize = 64;
-/// File descriptors kept for files, egress and logs when the connection cap is derived from NOFILE.
-pub const RESERVED_DESCRIPTORS: usize = 512;
+/// File descriptors kept for storage, audit, the anchor, egress and logs when NOFILE is divided.
+pub const RESERVED_DESCRIPTORS: usize = 192;
+/// File descriptors of one worker thread: its runtime's, and its resolver's sockets.
+pub const DESCRIPTORS_PER_WORKER: usize = 12;
+/// The smallest share of descriptors with which the API or the gateway serves anybody.
+pub const MIN_SHARE: usize = 32;
 /// Backlog of a listening socket.
 pub const LISTEN_BACKLOG: i32 = 1024;
 /// Most listeners in a config.
@@ -22,6 +27,8 @@ pub const MAX_WORKERS: usize = 64;
 pub const MAX_BLOCKING_THREADS: usize = 2;
 /// Wait after a failed `accept` (out of descriptors), so that it cannot spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Reserved descriptors tried for one connection of the operator's.
+pub const ACCEPT_TRIES: usize = 4;
 
 // --- deadlines ---
 

@@ -4,8 +4,9 @@
 use crate::codec::{Api, ApiLimits, Budget};
 use crate::config::{AuditConfig, Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
+use crate::descriptors::{Descriptors, TooFew};
 use crate::limits::{CUT_DEADLINE, DRAIN_DEADLINE, IDLE_DEADLINE};
-use crate::listener::{BoundSockets, Caps, Handler, ListenError, Listener, Registry, Server};
+use crate::listener::{BoundSockets, Door, Handler, ListenError, Listener, Registry, Server};
 use crate::stores::store_config;
 use crate::tls::{ServerTls, TlsError};
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ pub const GATEWAY_MOUNT: &str = "gateway/";
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     #[error("storage: {0}")]
     Storage(#[from] storage::Error),
     #[error("listener: {0}")]
@@ -112,7 +115,9 @@ impl Daemon {
     /// # Errors
     /// The first thing that does not work; nothing is left running.
     pub async fn start(config: &Config, process: Process) -> Result<Daemon, StartError> {
-        let registry = Registry::new(Caps::for_process());
+        let shares = Descriptors::of_process(config)?;
+        storage::descriptors::hold_back();
+        let registry = Registry::new(shares.caps);
         let fatal = Arc::new(Fatal::default());
         let hooks = Arc::new(Seal {
             registry: registry.clone(),
@@ -130,6 +135,7 @@ impl Daemon {
             dispatch: Arc::new(LocalDispatch(core.clone())),
             mount: GATEWAY_MOUNT.into(),
             system_roots: process.roots,
+            caps: shares.calls,
         }));
         *hooks.gateway.lock() = Some(gateway.clone());
         let mut certificates = Vec::new();
@@ -144,7 +150,7 @@ impl Daemon {
             };
             let api = Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone());
             let handler = Arc::new(ApiOrGateway { api, gateway: gateway.clone() });
-            let listener = bind(l, handler, config.workers, &process.arena, &mut certificates)?;
+            let listener = bind(l, Door::Api, handler, config.workers, &process.arena, &mut certificates)?;
             if listener.sockets.address().is_some() {
                 api_tls.push(listener.tls.is_some());
             }
@@ -152,7 +158,8 @@ impl Daemon {
         }
         if let Some(l) = &config.gateway {
             let handler = Arc::new(DataPlane { gateway });
-            listeners.push(bind(l, handler, config.workers, &process.arena, &mut certificates)?);
+            let door = Door::Gateway;
+            listeners.push(bind(l, door, handler, config.workers, &process.arena, &mut certificates)?);
         }
         let server = Server::start(listeners, registry, config.workers)?;
         let addresses = server.addresses().to_vec();
@@ -250,6 +257,7 @@ fn private_dir(dir: &Path) -> Result<(), StartError> {
 
 fn bind(
     config: &ListenerConfig,
+    door: Door,
     handler: Arc<dyn Handler>,
     workers: usize,
     arena: &Arena,
@@ -264,7 +272,7 @@ fn bind(
         }
     };
     let sockets = BoundSockets::bind(&config.bind, workers)?;
-    Ok(Listener { sockets, tls, handler, timeouts: config.timeouts })
+    Ok(Listener { sockets, door, tls, handler, timeouts: config.timeouts })
 }
 
 fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<CoreConfig, AuditError> {

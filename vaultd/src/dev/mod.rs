@@ -9,7 +9,7 @@ mod folder;
 mod notice;
 
 use crate::config::{Config, Timeouts};
-use crate::listener::{Bind, BoundSockets, Caps, Listener, Registry, Server};
+use crate::listener::{Bind, BoundSockets, Caps, Door, Listener, Registry, Server};
 use crate::run::Prepared;
 use crate::server::{Daemon, GATEWAY_MOUNT};
 use crate::tls::ServerTls;
@@ -128,6 +128,7 @@ impl Dev {
         let any = Bind::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let listener = Listener {
             sockets: BoundSockets::bind(&any, 1)?,
+            door: Door::Api,
             tls: Some(Arc::new(tls)),
             handler: Arc::new(Echo),
             timeouts: Timeouts::default(),

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use vault_logical::Connection;
 
-pub use registry::{Caps, Registry};
+pub use registry::{Cap, Caps, Door, Registry};
 pub use socket::{Bind, BoundSockets, ListenError};
 pub use worker::{Listener, Server};
 

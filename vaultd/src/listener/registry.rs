@@ -1,8 +1,9 @@
 //! Who is connected: the caps on it, and the way to close everybody.
 
-use crate::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_UNIX_CONNECTIONS};
+use crate::limits::{MAX_CONNECTIONS, MAX_UNIX_CONNECTIONS};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,17 +11,34 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// Most connections at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Caps {
-    pub tcp: usize,
+/// Most connections through one kind of listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    pub total: usize,
     pub per_source: usize,
+}
+
+/// Most connections at once. No kind of listener takes the places of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    pub api: Cap,
+    pub gateway: Cap,
     pub unix: usize,
+}
+
+/// Through which kind of listener a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Door {
+    Api,
+    Gateway,
+    /// The operator's.
+    Unix,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Caps { tcp: MAX_CONNECTIONS, per_source: MAX_CONNECTIONS_PER_SOURCE, unix: MAX_UNIX_CONNECTIONS }
+        let half = Cap { total: MAX_CONNECTIONS / 2, per_source: MAX_CONNECTIONS / 4 };
+        Caps { api: half, gateway: half, unix: MAX_UNIX_CONNECTIONS }
     }
 }
 
@@ -47,10 +65,10 @@ struct Inner {
 #[derive(Default)]
 struct Open {
     next_id: u64,
-    tcp: usize,
-    unix: usize,
+    /// By door; a door or a source without any is not kept.
+    doors: HashMap<Door, usize>,
     refused: u64,
-    sources: HashMap<IpAddr, usize>,
+    sources: HashMap<(Door, IpAddr), usize>,
     connections: HashMap<u64, Arc<Activity>>,
 }
 
@@ -61,31 +79,31 @@ impl Registry {
     }
 
     /// A place for a new connection; `None` at a cap. `source` is `None` on unix sockets.
-    pub(super) fn admit(&self, source: Option<IpAddr>) -> Option<Admitted> {
-        let source = source.map(group);
+    pub(super) fn admit(&self, door: Door, source: Option<IpAddr>) -> Option<Admitted> {
+        let source = source.map(|s| (door, group(s)));
         let epoch = self.inner.epoch.subscribe();
         let caps = self.inner.caps;
+        let cap = match door {
+            Door::Api => caps.api,
+            Door::Gateway => caps.gateway,
+            Door::Unix => Cap { total: caps.unix, per_source: caps.unix },
+        };
         let mut guard = self.inner.open.lock();
         let open = &mut *guard;
-        let room = match source {
-            None => open.unix < caps.unix,
-            Some(s) => open.tcp < caps.tcp && open.sources.get(&s).copied().unwrap_or(0) < caps.per_source,
-        };
+        let room = count(&open.doors, &door) < cap.total
+            && source.is_none_or(|s| count(&open.sources, &s) < cap.per_source);
         if !room {
             open.refused += 1;
             return None;
         }
-        match source {
-            None => open.unix += 1,
-            Some(s) => {
-                open.tcp += 1;
-                *open.sources.entry(s).or_insert(0) += 1;
-            }
+        *open.doors.entry(door).or_insert(0) += 1;
+        if let Some(s) = source {
+            *open.sources.entry(s).or_insert(0) += 1;
         }
         open.next_id += 1;
         let activity = Arc::new(Activity::new(epoch.borrow().generation));
         open.connections.insert(open.next_id, Arc::clone(&activity));
-        Some(Admitted { registry: self.clone(), id: open.next_id, source, activity, epoch })
+        Some(Admitted { registry: self.clone(), id: open.next_id, door, source, activity, epoch })
     }
 
     /// Closes every connection: idle ones now, the others after the answer they are waiting for.
@@ -145,6 +163,17 @@ impl Registry {
     }
 }
 
+fn count<K: Eq + Hash>(counts: &HashMap<K, usize>, of: &K) -> usize {
+    counts.get(of).copied().unwrap_or(0)
+}
+
+fn uncount<K: Eq + Hash>(counts: &mut HashMap<K, usize>, of: K) {
+    match counts.get_mut(&of) {
+        Some(n) if *n > 1 => *n -= 1,
+        _ => drop(counts.remove(&of)),
+    }
+}
+
 /// The unit of the per-source cap: an IPv4 address, or an IPv6 /64, which one customer holds.
 fn group(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -157,7 +186,8 @@ fn group(ip: IpAddr) -> IpAddr {
 pub(super) struct Admitted {
     registry: Registry,
     id: u64,
-    source: Option<IpAddr>,
+    door: Door,
+    source: Option<(Door, IpAddr)>,
     pub activity: Arc<Activity>,
     pub epoch: watch::Receiver<Epoch>,
 }
@@ -166,17 +196,9 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut open = self.registry.inner.open.lock();
         open.connections.remove(&self.id);
-        match self.source {
-            None => open.unix = open.unix.saturating_sub(1),
-            Some(s) => {
-                open.tcp = open.tcp.saturating_sub(1);
-                let left = open.sources.get(&s).map_or(0, |n| n.saturating_sub(1));
-                if left == 0 {
-                    open.sources.remove(&s);
-                } else {
-                    open.sources.insert(s, left);
-                }
-            }
+        uncount(&mut open.doors, self.door);
+        if let Some(s) = self.source {
+            uncount(&mut open.sources, s);
         }
         drop(open);
         self.registry.inner.changed.notify_waiters();
@@ -268,25 +290,31 @@ mod tests {
 
     #[tokio::test]
     async fn caps_count_sources_and_give_places_back() {
-        let r = Registry::new(Caps { tcp: 3, per_source: 2, unix: 1 });
+        let r = Registry::new(Caps {
+            api: Cap { total: 3, per_source: 2 },
+            gateway: Cap { total: 1, per_source: 1 },
+            unix: 1,
+        });
         let ip = |s: &str| Some(s.parse::<IpAddr>().expect(s));
-        let a = r.admit(ip("10.0.0.1")).expect("first");
-        let _b = r.admit(ip("::ffff:10.0.0.1")).expect("mapped address is the same source");
-        assert!(r.admit(ip("10.0.0.1")).is_none());
-        let c = r.admit(ip("2001:db8::1")).expect("another source");
-        assert!(r.admit(ip("10.0.0.9")).is_none(), "total cap");
-        assert!(r.admit(None).is_some(), "the unix reserve is separate");
+        let a = r.admit(Door::Api, ip("10.0.0.1")).expect("first");
+        let _b = r.admit(Door::Api, ip("::ffff:10.0.0.1")).expect("mapped address is the same source");
+        assert!(r.admit(Door::Api, ip("10.0.0.1")).is_none());
+        let c = r.admit(Door::Api, ip("2001:db8::1")).expect("another source");
+        assert!(r.admit(Door::Api, ip("10.0.0.9")).is_none(), "total cap");
+        let _g = r.admit(Door::Gateway, ip("10.0.0.1")).expect("the gateway's places are its own");
+        assert!(r.admit(Door::Gateway, ip("10.0.0.2")).is_none());
+        assert!(r.admit(Door::Unix, None).is_some(), "the unix reserve is separate");
         drop(a);
-        assert!(r.admit(ip("2001:db8::ffff")).is_some(), "a place came back");
+        assert!(r.admit(Door::Api, ip("2001:db8::ffff")).is_some(), "a place came back");
         drop(c);
-        assert_eq!(r.refused(), 2);
+        assert_eq!(r.refused(), 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_closed_waits_for_idle_connections_only() {
         let r = Registry::new(Caps::default());
-        let idle = r.admit(None).expect("place");
-        let busy = r.admit(None).expect("place");
+        let idle = r.admit(Door::Unix, None).expect("place");
+        let busy = r.admit(Door::Unix, None).expect("place");
         let work = busy.activity.begin();
         r.close_all();
         assert!(!r.idle_closed(Duration::from_secs(1)).await);
@@ -295,7 +323,7 @@ mod tests {
         assert!(!r.drained(Duration::from_secs(1)).await);
         drop((work, busy));
         assert!(r.drained(Duration::from_secs(1)).await);
-        let young = r.admit(None).expect("place");
+        let young = r.admit(Door::Unix, None).expect("place");
         assert!(r.idle_closed(Duration::from_secs(1)).await, "younger than the close");
         drop(young);
     }

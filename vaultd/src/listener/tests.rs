@@ -117,6 +117,7 @@ impl Fixture {
         let api: Arc<dyn Handler> = Arc::new(Api::new(core.clone(), limits, Budget::default()));
         let listener = |bind: &Bind, tls| Listener {
             sockets: BoundSockets::bind(bind, 2).expect("bind"),
+            door: Door::Api,
             tls,
             handler: api.clone(),
             timeouts: options.timeouts,
@@ -445,7 +446,7 @@ async fn stopping_cuts_what_does_not_end() {
 
 #[tokio::test]
 async fn caps_turn_strangers_away_and_keep_the_operators_door() {
-    let caps = Caps { tcp: 8, per_source: 2, unix: 2 };
+    let caps = Caps { api: Cap { total: 8, per_source: 2 }, unix: 2, ..Caps::default() };
     let f = Fixture::start(Options { caps, ..Options::default() });
     let (_a, _b) = (f.connect().await, f.connect().await);
     assert!(f.try_connect().await.is_err(), "the third of one source");

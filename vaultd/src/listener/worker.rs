@@ -1,8 +1,12 @@
-//! Worker threads: a single-threaded runtime each, with its share of every listener.
+//! Worker threads: a single-threaded runtime each, with its share of the listeners.
+//!
+//! The API and the gateway have workers of their own, so that a burst of gateway calls is
+//! scheduled beside the API's requests, not before them; and the operator's socket has a thread
+//! that serves nothing else.
 
 use super::Handler;
 use super::connection::{self, Service};
-use super::registry::{Epoch, Registry};
+use super::registry::{Door, Epoch, Registry};
 use super::socket::{BoundSockets, ListenError};
 use crate::config::Timeouts;
 use crate::limits as l;
@@ -12,7 +16,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use storage::descriptors;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 use vault_logical::{Connection, Transport};
 
@@ -22,6 +27,8 @@ const WORKER_WIPE_BYTES: usize = 256 * 1024;
 /// A bound listener and what serves it.
 pub struct Listener {
     pub sockets: BoundSockets,
+    /// Whose places its TCP connections take, and whose threads serve them.
+    pub door: Door,
     /// `None`: plain HTTP.
     pub tls: Option<Arc<ServerTls>>,
     pub handler: Arc<dyn Handler>,
@@ -39,7 +46,7 @@ pub struct Server {
 
 /// One worker's share of one listener.
 enum Share {
-    Tcp { socket: std::net::TcpListener, tls: Option<Arc<ServerTls>>, service: Service },
+    Tcp { socket: std::net::TcpListener, door: Door, tls: Option<Arc<ServerTls>>, service: Service },
     Unix { socket: std::os::unix::net::UnixListener, service: Service },
 }
 
@@ -54,41 +61,54 @@ impl Server {
         let addresses = listeners.iter().filter_map(|x| x.sockets.address()).collect();
         let (finish, _) = watch::channel(false);
         let mut server = Server { registry, finish, threads: Vec::new(), addresses, unix_paths: Vec::new() };
-        let mut shares: Vec<Vec<Share>> = (0..workers).map(|_| Vec::new()).collect();
-        for Listener { sockets, tls, handler, timeouts } in listeners {
+        let crew = || -> Vec<Vec<Share>> { (0..workers).map(|_| Vec::new()).collect() };
+        let (mut api, mut gateway, mut operator) = (crew(), crew(), Vec::new());
+        for Listener { sockets, door, tls, handler, timeouts } in listeners {
             let service = Service { handler, timeouts };
             match sockets {
                 BoundSockets::Tcp { sockets, .. } => {
+                    let crew = if door == Door::Gateway { &mut gateway } else { &mut api };
                     for (n, socket) in sockets.into_iter().enumerate() {
-                        let share = Share::Tcp { socket, tls: tls.clone(), service: service.clone() };
+                        let share = Share::Tcp { socket, door, tls: tls.clone(), service: service.clone() };
                         // More sockets than workers: the extra ones go round, never unserved.
-                        if let Some(slot) = shares.get_mut(n % workers) {
+                        if let Some(slot) = crew.get_mut(n % workers) {
                             slot.push(share);
                         }
                     }
                 }
                 BoundSockets::Unix { path, socket } => {
                     server.unix_paths.push(path);
-                    if let Some(slot) = shares.first_mut() {
-                        slot.push(Share::Unix { socket, service });
-                    }
+                    operator.push(Share::Unix { socket, service });
                 }
             }
         }
-        for (n, share) in shares.into_iter().enumerate() {
-            let (registry, finish) = (server.registry.clone(), server.finish.subscribe());
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(l::MAX_BLOCKING_THREADS)
-                .build()
-                .map_err(ListenError::Worker)?;
-            let thread = std::thread::Builder::new()
-                .name(format!("http-{n}"))
-                .spawn(move || runtime.block_on(run(share, registry, finish)))
-                .map_err(ListenError::Worker)?;
-            server.threads.push(thread);
+        for (n, share) in api.into_iter().enumerate() {
+            server.employ(format!("http-{n}"), share)?;
         }
+        for (n, share) in gateway.into_iter().enumerate() {
+            server.employ(format!("gateway-{n}"), share)?;
+        }
+        server.employ("operator".to_owned(), operator)?;
         Ok(server)
+    }
+
+    /// Starts a worker; none is needed where nothing is to be served.
+    fn employ(&mut self, name: String, share: Vec<Share>) -> Result<(), ListenError> {
+        if share.is_empty() {
+            return Ok(());
+        }
+        let (registry, finish) = (self.registry.clone(), self.finish.subscribe());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(l::MAX_BLOCKING_THREADS)
+            .build()
+            .map_err(ListenError::Worker)?;
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || runtime.block_on(run(share, registry, finish)))
+            .map_err(ListenError::Worker)?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// TCP addresses in use, in the order of the listeners.
@@ -122,8 +142,8 @@ impl Server {
 async fn run(shares: Vec<Share>, registry: Registry, mut finish: watch::Receiver<bool>) {
     for share in shares {
         match share {
-            Share::Tcp { socket, tls, service } => match TcpListener::from_std(socket) {
-                Ok(socket) => drop(tokio::spawn(accept_tcp(socket, tls, service, registry.clone()))),
+            Share::Tcp { socket, door, tls, service } => match TcpListener::from_std(socket) {
+                Ok(socket) => drop(tokio::spawn(accept_tcp(socket, door, tls, service, registry.clone()))),
                 Err(e) => tracing::error!(error = %e, "a listening socket cannot be used"),
             },
             Share::Unix { socket, service } => match UnixListener::from_std(socket) {
@@ -152,7 +172,13 @@ async fn stopping(epoch: &mut watch::Receiver<Epoch>) {
     let _ = epoch.wait_for(|e| e.stopping).await;
 }
 
-async fn accept_tcp(socket: TcpListener, tls: Option<Arc<ServerTls>>, service: Service, registry: Registry) {
+async fn accept_tcp(
+    socket: TcpListener,
+    door: Door,
+    tls: Option<Arc<ServerTls>>,
+    service: Service,
+    registry: Registry,
+) {
     let mut epoch = registry.epoch();
     loop {
         let accepted = tokio::select! {
@@ -164,7 +190,7 @@ async fn accept_tcp(socket: TcpListener, tls: Option<Arc<ServerTls>>, service: S
             continue;
         };
         // At a cap the socket is dropped: a clean close.
-        let Some(admitted) = registry.admit(Some(remote.ip())) else { continue };
+        let Some(admitted) = registry.admit(door, Some(remote.ip())) else { continue };
         let _ = stream.set_nodelay(true);
         let service = service.clone();
         match &tls {
@@ -187,12 +213,41 @@ async fn accept_unix(socket: UnixListener, service: Service, registry: Registry)
             () = stopping(&mut epoch) => return,
             accepted = socket.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(l::ACCEPT_PAUSE).await;
-            continue;
+        let (stream, lent) = match accepted {
+            Ok((stream, _)) => (stream, Vec::new()),
+            // The operator gets in even where there are none left: some are held back for it.
+            Err(e) if descriptors::exhausted(&e) => match accept_with_reserve(&socket).await {
+                Some(accepted) => accepted,
+                None => continue,
+            },
+            Err(_) => {
+                tokio::time::sleep(l::ACCEPT_PAUSE).await;
+                continue;
+            }
         };
-        let Some(admitted) = registry.admit(None) else { continue };
+        let Some(admitted) = registry.admit(Door::Unix, None) else { continue };
         let peer = Connection { transport: Transport::Unix, remote: None };
-        tokio::spawn(connection::serve_http1(stream, admitted, peer, service.clone()));
+        let served = connection::serve_http1(stream, admitted, peer, service.clone());
+        tokio::spawn(async move {
+            served.await;
+            // Taken back into the reserve once the connection's own is free again.
+            drop(lent);
+        });
     }
+}
+
+/// Accepts with descriptors out of the reserve. Another thread may take one that was given up, so
+/// several are tried.
+async fn accept_with_reserve(socket: &UnixListener) -> Option<(UnixStream, Vec<descriptors::Lent>)> {
+    let mut lent = Vec::new();
+    for _ in 0..l::ACCEPT_TRIES {
+        lent.push(descriptors::lend());
+        match tokio::time::timeout(l::ACCEPT_PAUSE, socket.accept()).await {
+            Ok(Ok((stream, _))) => return Some((stream, lent)),
+            // Whoever wanted in has gone.
+            Err(_) => return None,
+            Ok(Err(_)) => {}
+        }
+    }
+    None
 }

@@ -9,25 +9,23 @@ pub use cache::InvokeCache;
 use crate::audit::{Credential, Identity, MountEntry, Opened, RequestEntry};
 use crate::core::Core;
 use crate::fault;
-use crate::limits::{CREDENTIAL_TTL, IDENTITY_TTL, MAX_CREDENTIAL_BYTES};
+use crate::limits::{CREDENTIAL_TTL, GRANT_RECHECK, IDENTITY_TTL, MAX_CREDENTIAL_BYTES};
 use crate::mounts::Mounted;
 use crate::pipeline::NoReader;
 use crate::policy::{Decision, Query};
-use crate::token::{TokenEntry, UseOutcome};
+use crate::token::{TokenEntry, UseOutcome, login_name};
 use crate::unsealed::Unsealed;
 use crate::view::MountView;
 use async_trait::async_trait;
-use cache::{CachedCredential, CachedIdentity};
+use cache::{CachedCredential, CachedIdentity, SERVICES};
 use secmem::ExposeSecret;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use vault_logical::{
     Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Connection, Data, Dispatch, Error,
-    ErrorKind, Grant, InvokeGuard, Operation, Request, Result, ServiceConfig, Timestamp, ViewExt,
+    ErrorKind, Grant, InvokeGuard, Operation, Over, Request, Result, ServiceConfig, Timestamp, ViewExt,
 };
-
-/// Where a gateway mount keeps its services.
-const SERVICES: &str = "service/";
 
 /// The in-process [`Dispatch`].
 #[derive(Clone)]
@@ -36,7 +34,7 @@ pub struct LocalDispatch(pub Arc<Core>);
 /// Who calls: a vault token, or the holder of a JWT for the length of this call.
 enum Who {
     Token(Arc<TokenEntry>),
-    Jwt { auth: Arc<Auth>, policies: Vec<String>, expires: Option<Timestamp> },
+    Jwt { auth: Arc<Auth>, policies: Vec<String>, method: Arc<Mounted> },
 }
 
 /// One decision, with the very configuration that it was made on.
@@ -47,11 +45,25 @@ struct Decided {
     epoch: u64,
 }
 
+/// What a recorded call is given.
+struct Parts {
+    caller_id: String,
+    credential: CachedCredential,
+    /// It was the token's last use.
+    spent: bool,
+}
+
 impl Who {
     fn policies(&self) -> &[String] {
         match self {
             Who::Token(t) => &t.policies,
             Who::Jwt { policies, .. } => policies,
+        }
+    }
+    fn stake(self, spent: bool) -> Stake {
+        match self {
+            Who::Token(entry) => Stake::Token { entry, spent },
+            Who::Jwt { auth, method, .. } => Stake::Jwt { expires: auth.expires, method },
         }
     }
     fn display_name(&self) -> &str {
@@ -60,14 +72,63 @@ impl Who {
             Who::Jwt { auth, .. } => &auth.display_name,
         }
     }
-    /// Names the caller in rate limits; tells nothing that opens anything.
-    fn id(&self, service_auth: &str) -> String {
+}
+
+/// A login's subject: the same for its JWT and for every token that it is given.
+fn subject(method: &str, name: &str) -> String {
+    format!("login:{method}:{name}")
+}
+
+/// Names the holder of a token in rate limits. Not by accessor where it comes from a login:
+/// whoever logs in again is still the same caller.
+fn holder(t: &TokenEntry) -> String {
+    match t.path.strip_suffix("login") {
+        Some(method) if !t.path.starts_with("auth/token/") => subject(method, &t.display_name),
+        _ => format!("token:{}", t.accessor),
+    }
+}
+
+/// What the right to a call under way hangs on.
+enum Stake {
+    Token { entry: Arc<TokenEntry>, spent: bool },
+    Jwt { expires: Option<Timestamp>, method: Arc<Mounted> },
+}
+
+impl Stake {
+    fn expires(&self) -> Option<Timestamp> {
         match self {
-            // Not by accessor: whoever logs in again is still the same caller.
-            Who::Token(t) => format!("token:{}:{}:{}", t.path, t.role, t.display_name),
-            Who::Jwt { auth, .. } => format!("jwt:{service_auth}:{}", auth.alias),
+            Stake::Token { entry, .. } => entry.expires,
+            Stake::Jwt { expires, .. } => *expires,
         }
     }
+
+    async fn stands(&self, core: &Unsealed) -> bool {
+        match self {
+            // Storage that cannot tell is no reason to cut a stream; it will be asked again.
+            Stake::Token { entry, spent } => core.tokens.outlives(entry, *spent).await.unwrap_or(true),
+            Stake::Jwt { expires, method } => {
+                expires.is_none_or(|at| core.clock.now() < at)
+                    && core.mounts.at(&method.mount.path).is_some_and(|m| m.mount.uuid == method.mount.uuid)
+            }
+        }
+    }
+}
+
+/// Resolves when what it was granted on is over, looked at from time to time: a stream must not
+/// outlive its caller's right to it.
+fn over(core: Weak<Unsealed>, stake: Stake) -> Over {
+    Box::pin(async move {
+        loop {
+            let Some(now) = core.upgrade().map(|c| c.clock.now()) else { return };
+            let left = stake.expires().map_or(GRANT_RECHECK, |at| now.until(at));
+            // Never at once again: a clock that stands still must not make this spin.
+            tokio::time::sleep(left.clamp(Duration::from_millis(1), GRANT_RECHECK)).await;
+            let Some(core) = core.upgrade() else { return };
+            if core.mounts.refresh().await.is_err() || !stake.stands(&core).await {
+                return;
+            }
+        }
+    })
 }
 
 #[async_trait]
@@ -105,14 +166,14 @@ impl Unsealed {
         if let Some(found) = self.invoke.service(uuid, name) {
             return Ok(Some(found));
         }
-        let generation = self.invoke.generation(uuid);
+        let fill = self.invoke.fill(uuid);
         let mut txn = self.store.begin();
         let mut view = MountView::new(&mut txn, m.space);
         let Some(config) = view.get_json::<ServiceConfig>(&format!("{SERVICES}{name}")).await? else {
             return Ok(None);
         };
         let config = Arc::new(config);
-        let epoch = self.invoke.keep_service(uuid, name, config.clone(), generation);
+        let epoch = self.invoke.keep_service(&fill, name, config.clone());
         Ok(Some((config, epoch)))
     }
 
@@ -128,16 +189,13 @@ impl Unsealed {
         let audited = self.audit.request(&entry(&call, &path, Some(&who), Some(&decision), None)).await?;
         // From here on the call is on record; what fails is recorded as its completion.
         let opened = self.audit.open(audited)?;
-        match self.grant_parts(&who, &service).await {
-            Ok(credential) => Ok(Grant {
-                caller_id: who.id(&call.service),
+        match self.grant_parts(&who, &call, &service).await {
+            Ok(Parts { caller_id, credential, spent }) => Ok(Grant {
+                caller_id,
                 credential: credential.key,
                 credential_version: credential.version,
-                config_epoch: epoch.wrapping_mul(1 << 20).wrapping_add(credential.epoch),
-                expires: match &who {
-                    Who::Token(_) => None,
-                    Who::Jwt { expires, .. } => *expires,
-                },
+                config_epoch: (epoch, credential.epoch),
+                over: over(Arc::downgrade(self), who.stake(spent)),
                 service,
                 guard: Box::new(Guard(opened)),
             }),
@@ -151,6 +209,26 @@ impl Unsealed {
                     ..Completion::default()
                 });
                 Err(e)
+            }
+        }
+    }
+
+    /// Who is counted for the call: the login's subject, else the topmost token below root whose
+    /// policies reach the service. So a child is counted with its parent, and apps that one
+    /// administrator provisioned are counted each by itself.
+    async fn caller_id(&self, who: &Who, call: &Call) -> Result<String> {
+        match who {
+            Who::Jwt { auth, method, .. } => {
+                Ok(subject(&method.mount.path, &login_name(auth, &method.mount)))
+            }
+            Who::Token(t) => {
+                let folder = format!("{}proxy/{}/", call.mount, call.service);
+                for parent in self.tokens.parents(t).await?.iter().rev().filter(|p| !p.root) {
+                    if self.policies.acl(&parent.policies).await?.invokes_below(&folder) {
+                        return Ok(holder(parent));
+                    }
+                }
+                Ok(holder(t))
             }
         }
     }
@@ -209,13 +287,14 @@ impl Unsealed {
         let m = self.mounts.at(&path).ok_or_else(unauthenticated)?;
         let now = self.clock.now();
         let key = identity_key(jwt, &m, auth.role.as_deref());
+        let uuid = m.mount.uuid;
         let method = m.engine.auth_method().ok_or_else(unauthenticated)?;
         let epoch = method.epoch();
-        let cached = self.invoke.identity(&key, now).filter(|i| i.epoch == epoch);
+        let cached = self.invoke.identity(uuid, &key, now).filter(|i| i.epoch == epoch);
         let identity = match cached {
             Some(i) => i,
             None => {
-                let generation = self.invoke.generation(m.mount.uuid);
+                let fill = self.invoke.fill(uuid);
                 self.warm(&m).await?;
                 method.prepare_identify(jwt).await?;
                 let mut txn = self.store.begin();
@@ -230,8 +309,8 @@ impl Unsealed {
                         _ => e,
                     })?;
                 let until = now.plus(IDENTITY_TTL).min(found.expires.unwrap_or(now));
-                let identity = CachedIdentity { auth: Arc::new(found), until, mount: m.mount.uuid, epoch };
-                self.invoke.keep_identity(key, identity.clone(), generation);
+                let identity = CachedIdentity { auth: Arc::new(found), until, epoch };
+                self.invoke.keep_identity(&fill, key, identity.clone());
                 identity
             }
         };
@@ -240,30 +319,35 @@ impl Unsealed {
             policies.push("default".into());
         }
         policies.sort();
-        Ok(Who::Jwt { expires: identity.auth.expires, auth: identity.auth, policies })
+        Ok(Who::Jwt { auth: identity.auth, policies, method: m })
     }
 
     /// What is done only for a recorded call: the token's use is counted, the key fetched.
-    async fn grant_parts(&self, who: &Who, service: &ServiceConfig) -> Result<CachedCredential> {
+    async fn grant_parts(&self, who: &Who, call: &Call, service: &ServiceConfig) -> Result<Parts> {
+        let caller_id = self.caller_id(who, call).await?;
+        let mut spent = false;
         if let Who::Token(t) = who {
             match self.tokens.charge_use(t).await? {
                 UseOutcome::Unlimited | UseOutcome::Left(_) => {}
-                UseOutcome::Last => self.tokens.end_last_use(t).await?,
+                UseOutcome::Last => {
+                    self.tokens.end_last_use(t).await?;
+                    spent = true;
+                }
                 UseOutcome::Exhausted => return Err(unauthenticated()),
             }
         }
-        self.credential(&service.credential).await
+        Ok(Parts { caller_id, credential: self.credential(&service.credential).await?, spent })
     }
 
     /// The provider's key, from the arena when it was read before and nothing changed since.
     async fn credential(&self, binding: &Binding) -> Result<CachedCredential> {
         let now = self.clock.now();
-        if let Some(c) = self.invoke.credential(binding, now) {
-            return Ok(c);
-        }
         let missing = || Error::new(ErrorKind::Upstream, "the service's credential is missing in the vault");
         let (m, rest) = self.mounts.route(&binding.path).ok_or_else(missing)?;
-        let generation = self.invoke.generation(m.mount.uuid);
+        if let Some(c) = self.invoke.credential(m.mount.uuid, binding, now) {
+            return Ok(c);
+        }
+        let fill = self.invoke.fill(m.mount.uuid);
         let mut data = Data::new();
         if let Some(v) = binding.version {
             data.insert("version".into(), v.into());
@@ -295,7 +379,7 @@ impl Unsealed {
         })?;
         let until =
             now.plus(CREDENTIAL_TTL).min(ends(response.data.as_ref()).unwrap_or(now.plus(CREDENTIAL_TTL)));
-        Ok(self.invoke.keep_credential(binding, m.mount.uuid, key, version, until, generation))
+        Ok(self.invoke.keep_credential(&fill, binding, key, version, until, view.looked_at()))
     }
 }
 

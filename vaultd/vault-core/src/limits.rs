@@ -100,6 +100,10 @@ pub const IDENTITY_TTL: std::time::Duration = std::time::Duration::from_secs(60)
 pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 /// Most entries of each kind in the gateway's cache; past it that kind starts anew.
 pub const MAX_INVOKE_CACHE: usize = 4096;
+/// Changes of a mount noted one by one while something is read from it for the gateway.
+pub const MAX_FILL_CHANGES: usize = 64;
+/// How often a gateway call under way looks whether its caller's token or login still stands.
+pub const GRANT_RECHECK: std::time::Duration = std::time::Duration::from_secs(1);
 /// Longest wait for one step of sealing; the keys are wiped all the same.
 pub const SEAL_STEP: std::time::Duration = std::time::Duration::from_secs(3);
 /// Longest time a provider's key is used without reading it again.

@@ -114,13 +114,16 @@ impl Unsealed {
                 Some(("builtin", _)) => self.mounts.invalidate(),
                 Some(("mount", _)) => {
                     self.mounts.invalidate();
-                    self.invoke.clear();
+                    match change.path.rsplit_once('/').and_then(|(_, id)| id.parse().ok()) {
+                        Some(mount) => self.invoke.forget_mount(mount),
+                        None => self.invoke.clear(),
+                    }
                 }
                 _ => {}
             },
             Partition::Mount(uuid) => {
                 self.mounts.invalidate_record(uuid, &change.path);
-                self.invoke.forget(uuid);
+                self.invoke.forget(uuid, &change.path);
             }
         }
     }

@@ -10,17 +10,25 @@ use vault_logical::{Result, View};
 pub struct MountView<'a> {
     txn: &'a mut Transaction,
     space: Space,
+    /// Paths that were looked at.
+    looked_at: Vec<String>,
 }
 
 impl<'a> MountView<'a> {
     pub fn new(txn: &'a mut Transaction, space: Space) -> Self {
-        MountView { txn, space }
+        MountView { txn, space, looked_at: Vec::new() }
+    }
+
+    /// The records that what was read here hangs on, present or not.
+    pub fn looked_at(self) -> Vec<String> {
+        self.looked_at
     }
 }
 
 #[async_trait]
 impl View for MountView<'_> {
     async fn get(&mut self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.looked_at.push(path.to_owned());
         match self.txn.get(self.space, path).await {
             // No record can have this name.
             Err(storage::Error::Path(_)) => Ok(None),

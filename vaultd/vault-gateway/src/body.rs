@@ -4,6 +4,7 @@
 use crate::error::Code;
 use crate::limits::MAX_REQUEST_BODY;
 use crate::redact::{Patterns, Scanner};
+use crate::slots::Slot;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -25,12 +26,13 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("the upstream stopped sending")]
     Stalled,
-    #[error("the vault was sealed")]
-    Sealed,
+    /// The vault was sealed, or the caller's credential ended.
+    #[error("the call was ended: {0}")]
+    Ended(&'static str),
 }
 
-/// Resolves when every call must end: the vault seals.
-pub type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Resolves when the call must end, with the reason.
+pub type Closing = Pin<Box<dyn Future<Output = Code> + Send>>;
 
 /// The caller's body on its way to the upstream.
 pub struct Upload<B> {
@@ -88,6 +90,8 @@ pub struct Account {
     completion: Completion,
     done: bool,
     active: Arc<AtomicUsize>,
+    /// Given back when the call ends.
+    slot: Option<Slot>,
 }
 
 impl Account {
@@ -95,7 +99,12 @@ impl Account {
     pub fn new(guard: Box<dyn InvokeGuard>, sent: Arc<AtomicU64>, active: Arc<AtomicUsize>) -> Self {
         active.fetch_add(1, Ordering::AcqRel);
         let completion = Completion { outcome: Outcome::Cut, ..Completion::default() };
-        Account { guard, sent, completion, done: false, active }
+        Account { guard, sent, completion, done: false, active, slot: None }
+    }
+
+    /// The call's place among those under way.
+    pub fn hold(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     pub fn statuses(&mut self, status: u16, upstream: u16) {
@@ -119,6 +128,7 @@ impl Account {
         if !std::mem::replace(&mut self.done, true) {
             self.completion.request_bytes = self.sent.load(Ordering::Relaxed);
             self.guard.complete(std::mem::take(&mut self.completion));
+            self.slot = None;
             self.active.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -238,8 +248,8 @@ impl Body for Download {
         if this.ended {
             return Poll::Ready(None);
         }
-        if this.closing.as_mut().poll(cx).is_ready() {
-            return this.cut("sealed", BodyError::Sealed.into());
+        if let Poll::Ready(code) = this.closing.as_mut().poll(cx) {
+            return this.cut(code.as_str(), BodyError::Ended(code.as_str()).into());
         }
         if this.scanner.is_none() {
             return this.last();

@@ -2,6 +2,7 @@
 //! upstream's words.
 
 use crate::body::GatewayBody;
+use crate::limits::BUSY_RETRY_SECS;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -21,6 +22,12 @@ pub enum Code {
     CredentialInRequest,
     BodyTooLarge,
     RateLimited,
+    /// The caller has as many calls under way as one may have.
+    CallerBusy,
+    /// The service, or the gateway, has.
+    Busy,
+    /// The caller's token or JWT ended while its call was under way.
+    CredentialEnded,
     UpstreamAddressRefused,
     UpstreamUnreachable,
     UpstreamTimeout,
@@ -48,6 +55,9 @@ impl Code {
             Code::CredentialInRequest => "credential_in_request",
             Code::BodyTooLarge => "body_too_large",
             Code::RateLimited => "rate_limited",
+            Code::CallerBusy => "too_many_calls",
+            Code::Busy => "gateway_busy",
+            Code::CredentialEnded => "credential_ended",
             Code::UpstreamAddressRefused => "upstream_address_refused",
             Code::UpstreamUnreachable => "upstream_unreachable",
             Code::UpstreamTimeout => "upstream_timeout",
@@ -68,10 +78,12 @@ impl Code {
             }
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::NoSuchService => StatusCode::NOT_FOUND,
-            Code::MissingCredential | Code::InvalidCredential => StatusCode::UNAUTHORIZED,
+            Code::MissingCredential | Code::InvalidCredential | Code::CredentialEnded => {
+                StatusCode::UNAUTHORIZED
+            }
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::RateLimited | Code::CallerBusy => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             // The upstream has answered, and its answer stays here. A status that client libraries
             // repeat a call for (408, 409, 429, 5xx) would have them do again what was done.
@@ -81,7 +93,7 @@ impl Code {
             Code::UpstreamAddressRefused | Code::UpstreamUnreachable | Code::CredentialUnavailable => {
                 StatusCode::BAD_GATEWAY
             }
-            Code::Sealed | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Sealed | Code::Unavailable | Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -104,6 +116,9 @@ impl Code {
             Code::CredentialInRequest => "the caller's credential appears in a part that is forwarded",
             Code::BodyTooLarge => "the request body is too large",
             Code::RateLimited => "the caller's rate limit is used up",
+            Code::CallerBusy => "the caller has too many calls under way",
+            Code::Busy => "too many calls are under way",
+            Code::CredentialEnded => "the caller's credential ended during the call",
             Code::UpstreamAddressRefused => "the upstream's address is not public",
             Code::UpstreamUnreachable => "the upstream could not be reached",
             Code::UpstreamTimeout => "the upstream did not answer in time",
@@ -132,7 +147,8 @@ pub struct GatewayError {
 
 impl From<Code> for GatewayError {
     fn from(code: Code) -> Self {
-        GatewayError { code, retry_after: None }
+        let busy = matches!(code, Code::Busy | Code::CallerBusy);
+        GatewayError { code, retry_after: busy.then_some(BUSY_RETRY_SECS) }
     }
 }
 

@@ -11,9 +11,11 @@ mod path;
 mod rate;
 mod redact;
 mod serve;
+mod slots;
 mod upstream;
 
 pub use body::{BoxError, GatewayBody};
 pub use error::{Code, GatewayError};
 pub use serve::{Gateway, Settings};
+pub use slots::CallCaps;
 pub use upstream::is_public;

@@ -24,6 +24,10 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub const MAX_ADDRESSES: usize = 8;
 /// Largest response head of an upstream, in bytes.
 pub const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+/// Seconds in `Retry-After` when the gateway, a service or a caller has all the calls it may have.
+pub const BUSY_RETRY_SECS: u64 = 1;
+/// Parts of the counts of calls under way, each behind a lock of its own.
+pub const SLOT_SHARDS: usize = 16;
 /// Callers whose rate is remembered; past it the ones at rest are forgotten first.
 pub const MAX_RATE_ENTRIES: usize = 65_536;
 /// Parts of the rate table, each behind a lock of its own.

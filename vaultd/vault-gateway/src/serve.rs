@@ -6,6 +6,7 @@ use crate::limits::{CUT_POLL, MAX_KEY_BYTES, MAX_REQUEST_BODY};
 use crate::path::Target;
 use crate::rate::{Limiter, Verdict};
 use crate::redact::Patterns;
+use crate::slots::{CallCaps, Slots};
 use crate::upstream::{ConnectError, UpstreamClient, Upstreams};
 use crate::{caller, head, path};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use vault_logical::{Call, CallerCredential, Connection, Dispatch, Grant, RequestId, ServiceConfig};
+use vault_logical::{Call, CallerCredential, Connection, Dispatch, Grant, Over, RequestId, ServiceConfig};
 
 /// What the data plane is built from.
 pub struct Settings {
@@ -27,6 +28,8 @@ pub struct Settings {
     pub mount: String,
     /// Roots for upstreams without a `ca_cert` of their own.
     pub system_roots: Arc<RootCertStore>,
+    /// How many calls and connections it may have.
+    pub caps: CallCaps,
 }
 
 /// The data plane.
@@ -35,6 +38,7 @@ pub struct Gateway {
     mount: String,
     upstreams: Upstreams,
     limiter: Limiter,
+    slots: Arc<Slots>,
     closing: watch::Sender<u64>,
     active: Arc<AtomicUsize>,
 }
@@ -50,8 +54,9 @@ impl Gateway {
         Gateway {
             dispatch: settings.dispatch,
             mount: settings.mount,
-            upstreams: Upstreams::new(settings.system_roots),
+            upstreams: Upstreams::new(settings.system_roots, settings.caps.sockets),
             limiter: Limiter::default(),
+            slots: Slots::new(settings.caps),
             closing: watch::Sender::new(0),
             active: Arc::default(),
         }
@@ -71,11 +76,15 @@ impl Gateway {
         clean
     }
 
-    fn closing(&self) -> Closing {
+    /// What ends a call before its time: the vault seals, or the caller's credential is over.
+    fn closing(&self, over: Over) -> Closing {
         let mut signal = self.closing.subscribe();
         Box::pin(async move {
-            // An error means that the gateway itself is gone: that closes, too.
-            let _ = signal.changed().await;
+            tokio::select! {
+                // An error means that the gateway itself is gone: that closes, too.
+                _ = signal.changed() => Code::Sealed,
+                () = over => Code::CredentialEnded,
+            }
         })
     }
 
@@ -184,7 +193,7 @@ impl Gateway {
     {
         let sent = Arc::new(AtomicU64::new(0));
         let service = grant.service.clone();
-        let mut closing = self.closing();
+        let mut closing = self.closing(grant.over);
         let mut account = Account::new(grant.guard, sent.clone(), self.active.clone());
         let verdict = match self.limited(&target, &service, &grant.caller_id) {
             Ok(v) => v,
@@ -193,6 +202,13 @@ impl Gateway {
                 return Ok(limited_response(id, v));
             }
         };
+        match self.slots.take(&target.service, &grant.caller_id) {
+            Ok(slot) => account.hold(slot),
+            Err(code) => {
+                account.refuse(code);
+                return Err(code.into());
+            }
+        }
         let prepared = (|| {
             if body.size_hint().lower() > MAX_REQUEST_BODY {
                 return Err(Code::BodyTooLarge);
@@ -224,7 +240,7 @@ impl Gateway {
         };
         let request = upstream_request(&parts.method, uri, headers, Upload::new(body, sent));
         let answer = tokio::select! {
-            () = &mut closing => Err(Code::Sealed),
+            code = &mut closing => Err(code),
             answer = send(&client, request, service.timeout) => answer,
         };
         let answer = match answer {
@@ -379,3 +395,7 @@ fn limited_response(id: RequestId, v: Verdict) -> Response<GatewayBody> {
     rate_headers(response.headers_mut(), v);
     response
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

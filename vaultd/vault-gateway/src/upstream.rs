@@ -19,9 +19,10 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use vault_logical::ServiceConfig;
@@ -34,19 +35,24 @@ pub type UpstreamClient = Client<Connector, UpstreamBody>;
 struct PoolKey {
     mount: String,
     service: String,
-    epoch: u64,
+    epoch: (u64, u64),
 }
+
+type Pools = Mutex<HashMap<PoolKey, (UpstreamClient, u64)>>;
 
 /// Every upstream's pool of connections.
 pub struct Upstreams {
     system_roots: Arc<RootCertStore>,
-    pools: Mutex<HashMap<PoolKey, (UpstreamClient, u64)>>,
+    pools: Arc<Pools>,
+    sockets: Arc<Semaphore>,
     made: std::sync::atomic::AtomicU64,
 }
 
 impl Upstreams {
-    pub fn new(system_roots: Arc<RootCertStore>) -> Self {
-        Upstreams { system_roots, pools: Mutex::default(), made: Default::default() }
+    /// At most `sockets` connections at once, in use or idle.
+    pub fn new(system_roots: Arc<RootCertStore>, sockets: usize) -> Self {
+        let sockets = Arc::new(Semaphore::new(sockets.min(Semaphore::MAX_PERMITS)));
+        Upstreams { system_roots, pools: Arc::default(), sockets, made: Default::default() }
     }
 
     /// The client for a service in its present configuration.
@@ -54,7 +60,7 @@ impl Upstreams {
         &self,
         mount: &str,
         name: &str,
-        epoch: u64,
+        epoch: (u64, u64),
         service: &ServiceConfig,
     ) -> Result<UpstreamClient, Code> {
         let key = PoolKey { mount: mount.into(), service: name.into(), epoch };
@@ -73,6 +79,12 @@ impl Upstreams {
         let made = self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         pools.insert(key, (client.clone(), made));
         Ok(client)
+    }
+
+    /// Connections that could be made now.
+    #[cfg(test)]
+    pub fn free(&self) -> usize {
+        self.sockets.available_permits()
     }
 
     /// Drops every pool and with it every idle connection.
@@ -98,7 +110,12 @@ impl Upstreams {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let connector = Connector { tls: Arc::new(tls), allow_private: service.allow_private };
+        let connector = Connector {
+            tls: Arc::new(tls),
+            allow_private: service.allow_private,
+            sockets: self.sockets.clone(),
+            pools: Arc::downgrade(&self.pools),
+        };
         Ok(Client::builder(TokioExecutor::new())
             .pool_idle_timeout(UPSTREAM_IDLE)
             .pool_timer(TokioTimer::new())
@@ -117,6 +134,8 @@ impl Upstreams {
 pub struct Connector {
     tls: Arc<ClientConfig>,
     allow_private: bool,
+    sockets: Arc<Semaphore>,
+    pools: Weak<Pools>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +169,28 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 impl Connector {
+    /// Public addresses; others only where the service says so. `localhost`, which is the only name
+    /// that may be called without TLS, leads to loopback whatever the resolver says.
+    fn permits(&self, host: &str, secure: bool, ip: IpAddr) -> bool {
+        if host.eq_ignore_ascii_case("localhost") || (!secure && host.parse::<IpAddr>().is_err()) {
+            return self.allow_private && ip.to_canonical().is_loopback();
+        }
+        self.allow_private || is_public(ip)
+    }
+
+    /// A place for one more connection. When idle ones hold them all, these are closed.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, ConnectError> {
+        if let Ok(place) = self.sockets.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        if let Some(pools) = self.pools.upgrade() {
+            let idle = std::mem::take(&mut *pools.lock());
+            drop(idle);
+        }
+        let gone = |_| ConnectError::Unreachable("no place for another connection".into());
+        self.sockets.clone().acquire_owned().await.map_err(gone)
+    }
+
     async fn connect(self, uri: Uri) -> Result<UpstreamStream, ConnectError> {
         let unreachable = |e: &dyn std::fmt::Display| ConnectError::Unreachable(e.to_string());
         let host = uri
@@ -166,21 +207,22 @@ impl Connector {
             .take(MAX_ADDRESSES)
             .collect();
         // One bad answer spoils all: a name that mixes them is being used to get inside.
-        if !self.allow_private && found.iter().any(|a| !is_public(a.ip())) {
+        if !found.iter().all(|a| self.permits(&host, secure, a.ip())) {
             return Err(ConnectError::Refused);
         }
+        let place = self.place().await?;
         let mut last = ConnectError::Unreachable("no address".into());
         for address in found {
             match TcpStream::connect(address).await {
                 Ok(tcp) => {
                     let _ = tcp.set_nodelay(true);
                     if !secure {
-                        return Ok(UpstreamStream::Plain(TokioIo::new(tcp)));
+                        return Ok(UpstreamStream::Plain { io: TokioIo::new(tcp), _place: place });
                     }
                     let name = ServerName::try_from(host.clone()).map_err(|e| unreachable(&e))?;
                     let tls = TlsConnector::from(self.tls.clone());
                     let stream = tls.connect(name, tcp).await.map_err(|e| unreachable(&e))?;
-                    return Ok(UpstreamStream::Tls(Box::new(TokioIo::new(stream))));
+                    return Ok(UpstreamStream::Tls { io: Box::new(TokioIo::new(stream)), _place: place });
                 }
                 Err(e) => last = unreachable(&e),
             }
@@ -189,16 +231,16 @@ impl Connector {
     }
 }
 
-/// A connection to an upstream.
+/// A connection to an upstream, and its place among all of them.
 pub enum UpstreamStream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Plain { io: TokioIo<TcpStream>, _place: OwnedSemaphorePermit },
+    Tls { io: Box<TokioIo<TlsStream<TcpStream>>>, _place: OwnedSemaphorePermit },
 }
 
 impl Connection for UpstreamStream {
     fn connected(&self) -> Connected {
         match self {
-            UpstreamStream::Tls(s) if s.inner().get_ref().1.alpn_protocol() == Some(b"h2") => {
+            UpstreamStream::Tls { io, .. } if io.inner().get_ref().1.alpn_protocol() == Some(b"h2") => {
                 Connected::new().negotiated_h2()
             }
             _ => Connected::new(),
@@ -213,8 +255,8 @@ impl hyper::rt::Read for UpstreamStream {
         buf: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<std::io::Result<()>> {
         match self.get_mut() {
-            UpstreamStream::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            UpstreamStream::Tls(s) => Pin::new(&mut **s).poll_read(cx, buf),
+            UpstreamStream::Plain { io: s, .. } => Pin::new(s).poll_read(cx, buf),
+            UpstreamStream::Tls { io: s, .. } => Pin::new(&mut **s).poll_read(cx, buf),
         }
     }
 }
@@ -222,20 +264,20 @@ impl hyper::rt::Read for UpstreamStream {
 impl hyper::rt::Write for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         match self.get_mut() {
-            UpstreamStream::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            UpstreamStream::Tls(s) => Pin::new(&mut **s).poll_write(cx, buf),
+            UpstreamStream::Plain { io: s, .. } => Pin::new(s).poll_write(cx, buf),
+            UpstreamStream::Tls { io: s, .. } => Pin::new(&mut **s).poll_write(cx, buf),
         }
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         match self.get_mut() {
-            UpstreamStream::Plain(s) => Pin::new(s).poll_flush(cx),
-            UpstreamStream::Tls(s) => Pin::new(&mut **s).poll_flush(cx),
+            UpstreamStream::Plain { io: s, .. } => Pin::new(s).poll_flush(cx),
+            UpstreamStream::Tls { io: s, .. } => Pin::new(&mut **s).poll_flush(cx),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         match self.get_mut() {
-            UpstreamStream::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            UpstreamStream::Tls(s) => Pin::new(&mut **s).poll_shutdown(cx),
+            UpstreamStream::Plain { io: s, .. } => Pin::new(s).poll_shutdown(cx),
+            UpstreamStream::Tls { io: s, .. } => Pin::new(&mut **s).poll_shutdown(cx),
         }
     }
 }
@@ -284,6 +326,40 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a resolver says of `localhost` counts for nothing.
+    #[test]
+    fn localhost_is_loopback_and_a_literal_is_itself() {
+        let upstreams = Upstreams::new(Arc::new(RootCertStore::empty()), 1);
+        let connector = |allow_private| Connector {
+            tls: Arc::new(
+                ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_root_certificates(RootCertStore::empty())
+                    .with_no_client_auth(),
+            ),
+            allow_private,
+            sockets: upstreams.sockets.clone(),
+            pools: Weak::new(),
+        };
+        for (host, secure, ip, allow_private, want) in [
+            ("localhost", false, "127.0.0.1", true, true),
+            ("localhost", false, "::1", true, true),
+            ("localhost", false, "10.0.0.1", true, false),
+            ("localhost", false, "8.8.8.8", true, false),
+            ("LOCALHOST", true, "8.8.8.8", true, false),
+            ("localhost", false, "127.0.0.1", false, false),
+            ("10.0.0.1", false, "10.0.0.1", true, true),
+            ("other", false, "10.0.0.1", true, false),
+            ("other", true, "10.0.0.1", true, true),
+            ("other", true, "10.0.0.1", false, false),
+            ("other", true, "8.8.8.8", false, true),
+        ] {
+            let got = connector(allow_private).permits(host, secure, ip.parse().unwrap());
+            assert_eq!(got, want, "{host} {ip} secure={secure} allow_private={allow_private}");
+        }
+    }
 
     #[test]
     fn only_public_addresses() {

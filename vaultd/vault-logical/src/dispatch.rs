@@ -3,9 +3,10 @@
 //! another machine later; either way the same ACL, audit and limits apply and
 //! there is no second way to a secret.
 
-use crate::{Connection, Result, Timestamp};
+use crate::{Connection, Result};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,6 +119,9 @@ pub struct Call {
 /// The provider's key, in locked memory.
 pub type CredentialHandle = secmem::Key;
 
+/// Resolves once the caller's token or JWT is over: expired, revoked, or its issuer is gone.
+pub type Over = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The right to make one upstream call. The request is on record and a completion slot is
 /// reserved; dropping the guard without [`InvokeGuard::complete`] records the call as cut.
 pub struct Grant {
@@ -125,11 +129,13 @@ pub struct Grant {
     pub credential: CredentialHandle,
     /// Version of the secret that `credential` came from; 0 for unversioned ones.
     pub credential_version: u64,
-    /// Changes whenever the service or its credential does: part of the upstream pool's key.
-    pub config_epoch: u64,
+    /// Of the service's record and of its credential; changes whenever one of them does: part of the
+    /// upstream pool's key.
+    pub config_epoch: (u64, u64),
     /// Stable id of the caller for rate limits; no credential.
     pub caller_id: String,
-    pub expires: Option<Timestamp>,
+    /// Ends the call when the right to it does.
+    pub over: Over,
     pub guard: Box<dyn InvokeGuard>,
 }
 

@@ -24,7 +24,7 @@ pub use caller::{Caller, Connection, TokenKind, Transport};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatch::{
     AllowRule, Binding, CREDENTIAL_REJECTED, Call, CallerAuth, CallerAuthKind, CallerCredential, Completion,
-    CredentialHandle, Dispatch, Grant, InvokeGuard, Outcome, RateLimit, ServiceConfig,
+    CredentialHandle, Dispatch, Grant, InvokeGuard, Outcome, Over, RateLimit, ServiceConfig,
 };
 pub use egress::{Egress, EgressRequest, EgressResponse};
 pub use engine::{

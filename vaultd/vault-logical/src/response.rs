@@ -71,6 +71,6 @@ pub struct Auth {
     pub period: Duration,
     pub num_uses: u64,
     pub no_default_policy: bool,
-    /// The credential itself ends here; an identity is never cached past it.
+    /// From here on the credential itself is refused; nothing granted on it lasts longer.
     pub expires: Option<crate::Timestamp>,
 }

@@ -46,6 +46,8 @@ pub struct Acl {
     exact: HashMap<Box<str>, usize>,
     /// Sorted by `lead`.
     leads: Vec<Lead>,
+    /// The rules with `invoke`: exact paths, and leads with what follows them.
+    invokes: Vec<(Box<str>, Option<Tail>)>,
     nobody: Names,
     root_only: Names,
 }
@@ -102,11 +104,20 @@ impl Acl {
         for (text, (rule, m)) in merged {
             let id = acl.rules.len();
             acl.rules.push(m.compile(&mut sets));
+            let invokes = acl.rules.last().is_some_and(|r| r.caps.intersects(Caps::INVOKE));
             match rule.pattern.clone().into_kind() {
                 Kind::Exact => {
+                    if invokes {
+                        acl.invokes.push((text.into(), None));
+                    }
                     acl.exact.insert(text.into(), id);
                 }
-                Kind::Wild { lead, tail } => leads.entry(lead).or_default().push((tail, id)),
+                Kind::Wild { lead, tail } => {
+                    if invokes {
+                        acl.invokes.push((lead.as_str().into(), Some(tail.clone())));
+                    }
+                    leads.entry(lead).or_default().push((tail, id));
+                }
             }
         }
         acl.leads = link(leads);
@@ -124,6 +135,7 @@ impl Acl {
             rules: Vec::new(),
             exact: HashMap::new(),
             leads: Vec::new(),
+            invokes: Vec::new(),
             nobody: Arc::from([]),
             root_only: Arc::from([Arc::from(ROOT)]),
         }
@@ -176,6 +188,18 @@ impl Acl {
                 let near = l.lead.starts_with(folder) || folder.starts_with(&*l.lead);
                 near && l.candidates.iter().any(|(_, id)| gives(*id))
             })
+    }
+
+    /// True when some rule gives `invoke` for something below `folder` (which ends in `/`).
+    pub fn invokes_below(&self, folder: &str) -> bool {
+        // A rule that covers the folder gives nothing where a stronger one denies it.
+        let probe = format!("{folder}x");
+        let denied = self.wild(&probe).and_then(|w| self.rules.get(w.rule)).is_some_and(|r| r.caps.is_deny());
+        self.invokes.iter().any(|(lead, tail)| match tail {
+            None => lead.starts_with(folder),
+            Some(_) if lead.starts_with(folder) => true,
+            Some(tail) => !denied && folder.strip_prefix(&**lead).is_some_and(|rest| tail.reaches(rest)),
+        })
     }
 
     /// The rule that decides for a path. Only that one is looked at: there is no falling through

@@ -108,6 +108,26 @@ impl Tail {
         }
     }
 
+    /// True when the rest of some path below `folder` could be covered, `folder` being what follows
+    /// this rule's lead and ending in `/`.
+    pub fn reaches(&self, folder: &str) -> bool {
+        let Some((last, body)) = self.segments.split_last() else {
+            return true;
+        };
+        let mut fixed = folder.trim_end_matches('/').split('/');
+        for segment in body {
+            match fixed.next() {
+                None => return true,
+                Some(f) if !segment.covers(f) => return false,
+                Some(_) => {}
+            }
+        }
+        match fixed.next() {
+            None => true,
+            Some(f) => self.open && matches!(last, Segment::Literal(l) if f.starts_with(l.as_str())),
+        }
+    }
+
     /// Orders the rules of one lead, the stronger first: without `*` at the end, fewer `+`,
     /// longer, lexicographically greater.
     pub fn strength(&self, other: &Tail) -> Ordering {

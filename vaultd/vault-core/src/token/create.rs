@@ -88,9 +88,8 @@ impl NewToken {
     /// The token for a login at `path` (`auth/jwt/login`) through `mount`. Its display name is
     /// the mount's path and the login's, as in Vault: `jwt-alice`.
     pub fn login(auth: &Auth, mount: &Mount, path: &str) -> Self {
-        let source = mount.path.strip_prefix("auth/").unwrap_or(&mount.path).replace('/', "-");
         NewToken {
-            display_name: format!("{source}{}", auth.display_name).trim_end_matches('-').to_string(),
+            display_name: login_name(auth, mount),
             policies: auth.policies.clone(),
             default_policy: !auth.no_default_policy,
             meta: Some(auth.metadata.clone()),
@@ -124,6 +123,12 @@ impl NewToken {
             renewable: true,
         }
     }
+}
+
+/// The display name of whoever logs in: it names the login's subject within its mount.
+pub fn login_name(auth: &Auth, mount: &Mount) -> String {
+    let source = mount.path.strip_prefix("auth/").unwrap_or(&mount.path).replace('/', "-");
+    format!("{source}{}", auth.display_name).trim_end_matches('-').to_string()
 }
 
 impl TokenStore {

@@ -49,6 +49,27 @@ impl TokenStore {
         }
     }
 
+    /// As [`TokenStore::still_valid`], for what goes on after the request; a token `spent` by it is
+    /// gone already and counts until its own time is up or a parent's.
+    pub async fn outlives(&self, entry: &TokenEntry, spent: bool) -> Result<bool> {
+        if spent { self.alive(entry, self.0.clock.now()).await } else { self.still_valid(entry).await }
+    }
+
+    /// The parents of a token, nearest first.
+    pub async fn parents(&self, entry: &TokenEntry) -> Result<Vec<Arc<TokenEntry>>> {
+        let mut found = Vec::new();
+        let mut next = entry.parent;
+        while let Some(hash) = next {
+            let Some(Cached::Token(parent)) = self.cached(hash).await? else { break };
+            next = parent.parent;
+            found.push(parent);
+            if found.len() == MAX_TOKEN_DEPTH {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn living(&self, hash: TokenHash) -> Result<Option<Arc<TokenEntry>>> {
         match self.cached(hash).await? {
             Some(Cached::Token(entry)) if self.alive(&entry, self.0.clock.now()).await? => Ok(Some(entry)),

@@ -25,7 +25,7 @@ mod sweep;
 mod ttl;
 
 pub use charge::UseOutcome;
-pub use create::{DEFAULT_POLICY, Issuer, NewToken, ROOT_POLICY};
+pub use create::{DEFAULT_POLICY, Issuer, NewToken, ROOT_POLICY, login_name};
 pub use entry::TokenEntry;
 pub use handle::{PATHS, SELF_PATHS, SUDO_PATHS, TokenCall};
 pub use id::TokenHash;

@@ -41,7 +41,8 @@ fn audiences(claims: &Claims) -> Result<Vec<&str>, Refused> {
     }
 }
 
-/// The registered claims (RFC 7519, 4.1). Answers when the token ends.
+/// The registered claims (RFC 7519, 4.1). Answers until when the token is
+/// accepted: its end and the leeway.
 pub(super) fn registered(
     c: &Claims,
     config: &Config,
@@ -86,7 +87,8 @@ pub(super) fn registered(
     if !meant && !for_anyone {
         return Err(Refused("meant for another audience"));
     }
-    Ok(expires)
+    // Until then it is accepted, and whatever is granted on it lasts.
+    Ok(expires.plus(leeway.expiration))
 }
 
 /// A claim by name, or by JSON pointer where the name starts with `/`.
