@@ -37,6 +37,10 @@ def _(w):
     assert answer["complete"] is True and len(answer["keys"]) == 3 and answer["verification_required"] is True, answer
     new, verify = answer["keys"], answer["verification_nonce"]
     assert w.client.sys.read_rekey_verify_progress()["nonce"] == verify
+    again = w.client.sys.cancel_rekey_verify()
+    again = again.json() if hasattr(again, "json") else again
+    assert again["nonce"] not in ("", verify) and again["progress"] == 0, again
+    verify = again["nonce"]
     done = w.client.sys.rekey_verify_multi(new[:2], nonce=verify)
     assert done["complete"] is True, done
     w.old_keys, w.keys = w.keys, new

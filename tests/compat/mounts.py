@@ -76,6 +76,23 @@ def _(w):
     raises(e.InvalidRequest, w.client.sys.enable_auth_method, "nonsense")
 
 
+@step("built-in mounts, login methods below sys/mounts, a name with a space")
+def _(w):
+    sys = w.client.sys
+    assert sys.tune_auth_method("token", default_lease_ttl="700h", description="tokens").status_code == 204
+    assert sys.read_auth_method_tuning("token")["data"]["default_lease_ttl"] == 700 * 3600
+    assert sys.tune_auth_method("token", default_lease_ttl="system").status_code == 204
+    assert sys.read_mount_configuration("auth/token")["data"]["default_lease_ttl"] == 768 * 3600
+    assert sys.tune_mount_configuration("cubbyhole", description="mine").status_code == 204
+    assert sys.enable_secrets_engine("kv", path="my team").status_code == 204
+    tuned = sys.tune_mount_configuration("my team", passthrough_request_headers=["X-A"], max_lease_ttl="")
+    assert tuned.status_code == 204
+    assert sys.read_mount_configuration("my team")["data"]["passthrough_request_headers"] == ["X-A"]
+    assert sys.disable_secrets_engine("my team").status_code == 204
+    raises(e.InvalidRequest, sys.enable_secrets_engine, "cubbyhole", path="mine", containing="not mountable")
+    raises(e.InvalidRequest, sys.read_mount_configuration, "none", containing="cannot fetch sysview")
+
+
 @step("what is not built says so")
 def _(w):
     error = raises(e.InvalidPath, w.client.sys.unwrap, "hvs.x")

@@ -55,7 +55,15 @@ async fn junk_duplicates_and_strangers_cannot_disturb_an_unseal() {
     v.post("sys/unseal", "", json!({"key": "ab".repeat(33)})).await.expect(400);
     v.post("sys/unseal", "", json!({"key": "nonsense"})).await.expect(400);
     v.post("sys/unseal", "", json!({"key": ""})).await.expect(400);
-    v.post("sys/unseal", "", json!({"reset": true})).await.expect(400);
+    // Whoever gave nothing takes nothing back; whoever did takes back only that.
+    let s = v.post_from("127.0.0.2", "sys/unseal", json!({"reset": true})).await.ok();
+    assert_eq!((&s["progress"], &s["nonce"]), (&json!(1), &nonce));
+    let s = v.post("sys/unseal", "", json!({"reset": true})).await.ok();
+    assert_eq!((&s["progress"], &s["nonce"]), (&json!(0), &json!("")));
+    let s = v.post_from("127.0.0.2", "sys/unseal", json!({"key": keys[0]})).await.ok();
+    let nonce = s["nonce"].clone();
+    let s = v.post("sys/unseal", "", json!({"reset": true})).await.ok();
+    assert_eq!((&s["progress"], &s["nonce"]), (&json!(1), &nonce));
     let s = v.post("sys/unseal", "", json!({"key": keys[0]})).await.ok();
     assert_eq!((s["progress"].clone(), s["nonce"].clone()), (json!(1), nonce));
     // A holder of a share may start over.
@@ -244,6 +252,13 @@ async fn rekey_needs_a_token_the_old_quorum_and_proof_of_the_new_shares() {
     // Not verified yet: a restart still opens with the old shares, not with the new ones.
     let verify = answer["verification_nonce"].as_str().unwrap().to_string();
     v.post("sys/rekey/verify", &root, json!({"key": old[0], "nonce": verify})).await.expect(400);
+    v.post("sys/rekey/verify", &root, json!({"key": new[0], "nonce": verify})).await.ok();
+    // The verification begins anew, with the shares that were handed out.
+    v.call("DELETE", "sys/rekey/verify", "", None).await.expect(403);
+    let again = v.call("DELETE", "sys/rekey/verify", &root, None).await.ok();
+    assert_eq!((&again["progress"], &again["t"], &again["n"]), (&json!(0), &json!(2), &json!(3)), "{again}");
+    v.post("sys/rekey/verify", &root, json!({"key": new[0], "nonce": verify})).await.expect(400);
+    let verify = again["nonce"].as_str().unwrap().to_string();
     v.post("sys/rekey/verify", &root, json!({"key": new[0], "nonce": verify})).await.ok();
     let done = v.post("sys/rekey/verify", &root, json!({"key": new[2], "nonce": verify})).await.ok();
     assert_eq!(done["complete"], true, "{done}");

@@ -299,6 +299,14 @@ async fn policies_in_every_form_that_openbao_takes() {
             "failed to parse policy",
         );
     }
+    // What is not there is as good as deleted, whatever it is called.
+    for name in ["absent", "a%22b", "a*b", "%C3%BC"] {
+        v.delete(&format!("sys/policies/acl/{name}"), &root).await.expect(204);
+        v.delete(&format!("sys/policy/{name}"), &root).await.expect(204);
+    }
+    for name in ["root", "default", "Root", "ROOT"] {
+        v.delete(&format!("sys/policies/acl/{name}"), &root).await.expect(400);
+    }
     // A token may name a policy that comes later, and is told so.
     let made = v.post("auth/token/create", &root, json!({"policies": ["later", "form0"]})).await.ok();
     assert_eq!(made["warnings"], json!(["Policy \"later\" does not exist"]));

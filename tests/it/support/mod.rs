@@ -259,6 +259,12 @@ impl Vaultd {
     pub async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
         self.call("POST", path, token, Some(body)).await
     }
+    /// A POST without a token, from another address of this machine.
+    pub async fn post_from(&self, from: &str, path: &str, body: Value) -> Answer {
+        let (target, body) = (format!("/v1/{path}"), body.to_string().into_bytes());
+        let sent = try_send_from(Some(from), &self.api, &self.tls, "POST", &target, &[], body);
+        tokio::time::timeout(PATIENCE, sent).await.expect("no answer in time").unwrap()
+    }
     pub async fn delete(&self, path: &str, token: &str) -> Answer {
         self.call("DELETE", path, token, None).await
     }
@@ -344,9 +350,30 @@ pub async fn try_send(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> Result<Answer, String> {
+    try_send_from(None, base, tls, method, target, headers, body).await
+}
+
+async fn try_send_from(
+    from: Option<&str>,
+    base: &str,
+    tls: &Arc<rustls::ClientConfig>,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let host = base.strip_prefix("https://").ok_or("not https")?;
-    let tcp = tokio::net::TcpStream::connect(host).await.map_err(|e| text(&e))?;
+    let socket = tokio::net::TcpSocket::new_v4().map_err(|e| text(&e))?;
+    if let Some(ip) = from {
+        socket
+            .bind(format!("{ip}:0").parse::<std::net::SocketAddr>().map_err(|e| text(&e))?)
+            .map_err(|e| text(&e))?;
+    }
+    let tcp = socket
+        .connect(host.parse::<std::net::SocketAddr>().map_err(|e| text(&e))?)
+        .await
+        .map_err(|e| text(&e))?;
     let connector = tokio_rustls::TlsConnector::from(tls.clone());
     let name = ServerName::try_from("localhost").map_err(|e| text(&e))?;
     let stream = connector.connect(name, tcp).await.map_err(|e| text(&e))?;

@@ -5,7 +5,7 @@ use crate::core::{Core, refused};
 use crate::exchange::{Incoming, Reply, ReplyBody};
 use crate::limits::MAX_SHARES;
 use crate::mounts::{self, StoredMount};
-use crate::seal::decode_share;
+use crate::seal::{Giver, decode_share};
 use crate::status;
 use crate::token::{NewToken, TokenStore, TtlDefaults};
 use crate::unsealed::{Unsealed, token_key};
@@ -162,16 +162,15 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     progress.expire();
     let text = data.get("key").and_then(Value::as_str).unwrap_or("");
     if reset {
-        // Anyone could otherwise undo the operators' work.
+        // Who proves nothing takes back only what came from the same address: anyone could
+        // otherwise undo the operators' work.
         let entitled = r.connection.transport == vault_logical::Transport::Unix
             || decode_share(text).is_ok_and(|s| core.store.share_known(s.as_slice()));
-        if !entitled {
-            return Err(Error::invalid(
-                "'reset' needs a valid share as 'key', or the operator's unix socket",
-            ));
+        match entitled {
+            true => progress.reset(),
+            false => progress.take_back(Giver::of(&r.connection)),
         }
-        progress.reset();
-        return Ok((status::render(core, 0, ""), true));
+        return Ok((status::render(core, progress.len(), &progress.nonce()), true));
     }
     let share = decode_share(text)?;
     if core.unsealed.load().is_some() {
@@ -180,7 +179,7 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     if !core.store.share_known(share.as_slice()) {
         return Err(Error::invalid("invalid key: not a share of this vault"));
     }
-    progress.add(&core.config.arena, &share)?;
+    progress.add_from(&core.config.arena, &share, Giver::of(&r.connection))?;
     if progress.len() < usize::from(status.threshold) {
         return Ok((status::render(core, progress.len(), &progress.nonce()), true));
     }

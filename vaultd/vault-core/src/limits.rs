@@ -24,6 +24,8 @@ pub const MAX_CACHED_ACLS: usize = 1024;
 pub const MAX_POLICIES: usize = 100_000;
 /// Unseal and rekey progress is wiped after this long without completion.
 pub const CEREMONY_TTL: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+/// Most addresses remembered for one share of an unseal under way.
+pub const MAX_SHARE_GIVERS: usize = 16;
 /// Largest number of key shares (one byte of x coordinate, zero excluded).
 pub const MAX_SHARES: u64 = 255;
 /// Longest mount path, in bytes.

@@ -26,6 +26,8 @@ pub async fn handle(
         };
     }
     match call.incoming.verb {
+        // As in Vault: what cannot be there is as good as deleted.
+        Verb::Delete if names_nothing(&name) => Ok(Done::default()),
         Verb::Read => read(core, &name, legacy).await,
         Verb::Write => {
             // The old clients say `rules`, the new ones `policy`.
@@ -46,6 +48,11 @@ pub async fn handle(
         }
         _ => Err(Error::unsupported_operation()),
     }
+}
+
+/// True for a name that no policy can have. Another spelling of `root` is refused, not passed over.
+fn names_nothing(name: &str) -> bool {
+    normalise_name(name).is_err() && !name.trim().eq_ignore_ascii_case("root")
 }
 
 /// A text that is base64 of UTF-8 is taken as what it encodes.

@@ -54,11 +54,14 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, rest: &[&str]) -> Result<D
         (Verb::Read, ["verify"]) => verify_status(slot.as_ref())?,
         (Verb::Write, ["verify"]) => verify(core, call, &mut slot, &mut after)?,
         (Verb::Delete, ["verify"]) => {
+            // Begins anew with the same new shares: who holds them would otherwise hold nothing.
             let rekey = slot.as_mut().ok_or_else(not_running)?;
-            // The shares already handed out are void; the old quorum must be given again.
-            rekey.proposal = None;
-            rekey.old.reset();
-            verify_status(Some(rekey)).unwrap_or_else(|_| status(core, Some(rekey)))
+            if let Some(pending) = &mut rekey.proposal {
+                pending.nonce = Uuid::new_v4();
+                pending.seen.reset();
+                rekey.touched = Instant::now();
+            }
+            verify_status(Some(rekey))?
         }
         (_, ["backup" | "recovery-key-backup"]) => return Err(unbuilt("PGP backup of shares")),
         (_, ["init" | "update" | "verify"]) => return Err(Error::unsupported_operation()),
