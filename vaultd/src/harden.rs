@@ -1,5 +1,5 @@
 //! The process's own sandbox, put on before any thread starts: no dumps, locked memory, the file
-//! system cut down to what the config names (Landlock), and no system call that a vault has no
+//! system cut down to what the config names (Landlock), and only the system calls that a vault has
 //! business with (seccomp).
 
 use crate::config::Config;
@@ -9,14 +9,9 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetStatus,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
 use secmem::process::Report;
-use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The newest Landlock rights asked for; an older kernel enforces what it knows.
@@ -57,6 +52,12 @@ pub enum HardenError {
     Process(#[from] secmem::HardenError),
     #[error("cannot create {}: {source}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
+    #[error("{} is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    #[error("{} belongs to user {owner}, and this is user {own}: `chown` it, or start as its owner", path.display())]
+    Foreign { path: PathBuf, owner: u32, own: u32 },
+    #[error("{} is open to others (mode {mode:04o}): `chmod 0700` it", path.display())]
+    Open { path: PathBuf, mode: u32 },
 }
 
 /// What is in force.
@@ -83,7 +84,7 @@ pub fn apply(config: &Config) -> Result<Hardened, HardenError> {
         Ok(_) => {}
         Err(e) => warnings.push(format!("the file system is not restricted: {e}")),
     }
-    if let Err(e) = restrict_calls() {
+    if let Err(e) = secmem::process::calls::restrict() {
         warnings.push(format!("system calls are not restricted: {e}"));
     }
     Ok(Hardened { report, warnings })
@@ -104,7 +105,29 @@ fn make_directories(config: &Config) -> Result<(), HardenError> {
     for path in written(config) {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        builder.create(&path).map_err(|source| HardenError::Directory { path, source })?;
+        builder.create(&path).map_err(|source| HardenError::Directory { path: path.clone(), source })?;
+        check_private(&path)?;
+    }
+    Ok(())
+}
+
+/// Whoever else could write there could put another store in its place, or read along.
+///
+/// # Errors
+/// It is no directory, belongs to somebody else, or is open to others.
+pub fn check_private(path: &Path) -> Result<(), HardenError> {
+    let about =
+        std::fs::metadata(path).map_err(|source| HardenError::Directory { path: path.to_owned(), source })?;
+    if !about.is_dir() {
+        return Err(HardenError::NotADirectory(path.to_owned()));
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    if about.uid() != own {
+        return Err(HardenError::Foreign { path: path.to_owned(), owner: about.uid(), own });
+    }
+    let mode = about.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(HardenError::Open { path: path.to_owned(), mode });
     }
     Ok(())
 }
@@ -169,99 +192,6 @@ fn rule(
         return Ok(rules);
     }
     rules.add_rule(PathBeneath::new(fd, access))
-}
-
-/// System calls that answer EPERM, whatever their arguments.
-const DENIED: &[i64] = &[
-    // Other programs and other processes.
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_process_madvise,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    // Other views of the file system.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_name_to_handle_at,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_memfd_create,
-    // The kernel itself.
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_keyctl,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_syslog,
-    // The machine.
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_personality,
-    libc::SYS_vhangup,
-];
-
-fn restrict_calls() -> Result<(), Box<dyn std::error::Error>> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|n| (*n, Vec::new())).collect();
-    let when = |conditions: &[(u8, Op, u64)]| -> Result<SeccompRule, seccompiler::BackendError> {
-        let built = conditions
-            .iter()
-            .map(|(arg, op, value)| SeccompCondition::new(*arg, Len::Dword, op.clone(), *value));
-        SeccompRule::new(built.collect::<Result<_, _>>()?)
-    };
-    let flag = |f: i32| f.unsigned_abs().into();
-    // Raw and packet sockets.
-    let type_mask = Op::MaskedEq(0xf);
-    rules.insert(
-        libc::SYS_socket,
-        vec![
-            when(&[(0, Op::Eq, flag(libc::AF_PACKET))])?,
-            when(&[(0, Op::Eq, flag(libc::AF_INET)), (1, type_mask.clone(), flag(libc::SOCK_RAW))])?,
-            when(&[(0, Op::Eq, flag(libc::AF_INET6)), (1, type_mask, flag(libc::SOCK_RAW))])?,
-        ],
-    );
-    // Becoming dumpable again.
-    rules.insert(libc::SYS_prctl, vec![when(&[(0, Op::Eq, flag(libc::PR_SET_DUMPABLE)), (1, Op::Ne, 0)])?]);
-    // New code: memory both writable and executable, or made executable later.
-    let exec = flag(libc::PROT_EXEC);
-    let both = flag(libc::PROT_EXEC | libc::PROT_WRITE);
-    rules.insert(libc::SYS_mmap, vec![when(&[(2, Op::MaskedEq(both), both)])?]);
-    rules.insert(libc::SYS_mprotect, vec![when(&[(2, Op::MaskedEq(exec), exec)])?]);
-    rules.insert(libc::SYS_pkey_mprotect, vec![when(&[(2, Op::MaskedEq(exec), exec)])?]);
-    let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, std::env::consts::ARCH.try_into()?)?;
-    let program: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&program)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Hardening of the whole process.
 
+pub mod calls;
+
 use nix::errno::Errno;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::prctl;

@@ -1,11 +1,16 @@
 //! Listening sockets, bound before anything else runs.
 
 use crate::limits::LISTEN_BACKLOG;
+use nix::sys::stat::{Mode, fchmod, umask};
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
+
+/// The mask belongs to the process.
+static UMASK: Mutex<()> = Mutex::new(());
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +26,26 @@ pub enum Bind {
 /// Why a listener cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
     Tcp { address: SocketAddr, source: io::Error },
     #[error("cannot listen on unix socket {}: {source}", path.display())]
     Unix { path: PathBuf, source: io::Error },
     #[error("cannot start a worker thread: {0}")]
     Worker(io::Error),
+}
+
+/// What to do about it, where that is known.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process listens there (`ss -ltnp` names it): stop it, or choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; no interface of this machine has that address (`ip addr` lists them)"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
 }
 
 /// The sockets of one listener: one per worker for TCP, one in all for unix.
@@ -89,9 +108,17 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListe
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    // Before `listen` nobody can connect, so the mode holds from the first moment.
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    // Made with its mode, so that it holds from the first moment; the sandbox lets nobody change one
+    // by name. The mask takes only bits of group and others: what other threads make meanwhile
+    // states a mode of its own that has none of them.
+    fchmod(&socket, Mode::from_bits_truncate(mode))?;
+    {
+        let _one_at_a_time = UMASK.lock();
+        let before = umask(Mode::from_bits_truncate(!mode & 0o077));
+        let bound = SockAddr::unix(path).and_then(|at| socket.bind(&at));
+        umask(before);
+        bound?;
+    }
     socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
@@ -114,6 +141,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_port_is_taken_once_and_by_all_workers() {
