@@ -1,6 +1,7 @@
 //! The gateway: an app uses a key that it cannot read.
 
 mod answers;
+mod keys;
 
 use crate::support::upstream::{Seen, Upstream, whole};
 use crate::support::{Answer, Home, PATIENCE, Vaultd, send};
@@ -46,7 +47,13 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Stage {
-        let home = Home::audited("memory");
+        Stage::with_config("").await
+    }
+
+    /// With these lines in the config.
+    async fn with_config(more: &str) -> Stage {
+        let mut home = Home::audited("memory");
+        home.extra += more;
         let v = home.start();
         let (root, _) = v.ready().await;
         let issuer = Issuer::new();

@@ -11,6 +11,7 @@ mod gateway;
 mod generate_root;
 mod life;
 mod memory;
+mod process;
 mod support;
 mod tidy;
 mod wire;

@@ -144,7 +144,12 @@ pub fn say(text: &str) {
 
 /// One line or more on standard error.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+    let mut text = text.trim_end().as_bytes().to_vec();
+    if crate::log::stderr_is_journal() {
+        text = crate::log::prioritised(&text, tracing::Level::ERROR);
+    }
+    text.push(b'\n');
+    let _ = std::io::stderr().lock().write_all(&text);
 }
 
 fn version() -> ExitCode {
@@ -170,17 +175,13 @@ fn list(problems: &[Problem]) -> String {
 }
 
 fn check_config(files: &[PathBuf]) -> ExitCode {
-    let config = match load(files) {
+    let config = match config::check(files) {
         Ok(config) => config,
-        Err(code) => return code,
-    };
-    let mut broken = false;
-    for tls in config.listeners.iter().chain(&config.gateway).filter_map(|l| l.tls.as_ref()) {
-        if let Err(e) = crate::tls::check(tls) {
-            complain(&e.to_string());
-            broken = true;
+        Err(problems) => {
+            complain(&list(&problems));
+            return ExitCode::from(EX_USAGE);
         }
-    }
+    };
     for warning in &config.warnings {
         complain(&format!("warning: {warning}"));
     }
@@ -189,9 +190,6 @@ fn check_config(files: &[PathBuf]) -> ExitCode {
     }
     for danger in &config.dangers {
         complain(&format!("DANGER: {danger} is set"));
-    }
-    if broken {
-        return ExitCode::from(EX_USAGE);
     }
     say("the config is valid");
     ExitCode::SUCCESS

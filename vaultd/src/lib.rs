@@ -2,6 +2,7 @@
 //! The only crate that binds a socket or reads a config file.
 
 mod audit_verify;
+pub mod certificate;
 pub mod cli;
 pub mod codec;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod harden;
 pub mod limits;
 pub mod listener;
 pub mod log;
+pub mod notify;
 pub mod run;
 pub mod server;
 pub mod signals;

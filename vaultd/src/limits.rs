@@ -87,6 +87,17 @@ pub const H2_SEND_BUFFER: usize = 128 * 1024;
 pub const MAX_H2_PENDING_RESETS: usize = 20;
 /// Resets that the peer's errors made us send: more is a made-you-reset attack (CVE-2025-8671).
 pub const MAX_H2_LOCAL_RESETS: usize = 64;
+/// Frames of a connection that ask for nothing (priorities, windows, pings, settings, unknown ones):
+/// how many it may send at once.
+pub const MAX_H2_CHEAP_FRAMES: u32 = 1000;
+/// How many it may save up by asking and receiving: the updates of a window of 128 MiB.
+pub const MAX_H2_SAVED_FRAMES: u32 = 64 * 1024;
+/// How many more each request lets it send.
+pub const H2_FRAMES_PER_REQUEST: u32 = 8;
+/// One more for this much that it is sent, and one for each write.
+pub const H2_SENT_BYTES_PER_FRAME: usize = 1024;
+/// How many more each second lets it send.
+pub const H2_FRAMES_PER_SECOND: u32 = 50;
 /// An unanswered keep-alive ping closes the connection after this time.
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 

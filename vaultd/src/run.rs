@@ -7,6 +7,7 @@ use crate::egress::{HttpEgress, system_roots};
 use crate::harden::{self, Hardened};
 use crate::listener::Server;
 use crate::log::Log;
+use crate::notify::Notifier;
 use crate::server::{Daemon, Process};
 use crate::signals::{Signal, Signals};
 use secmem::Arena;
@@ -142,6 +143,7 @@ async fn serve(
     log: &Log,
     prepare: impl for<'a> FnOnce(&'a Daemon, &'a Arena) -> Preparing<'a>,
 ) -> ExitCode {
+    let notifier = Notifier::from_env();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(e) => return failed(&e),
@@ -162,18 +164,15 @@ async fn serve(
     if !prepared.notice.is_empty() {
         say(&prepared.notice);
     }
-    let code = loop {
-        tokio::select! {
-            signal = signals.next() => match signal {
-                Signal::Stop => break ExitCode::SUCCESS,
-                // A vault to try out ends with its terminal: it is unsealed, and nobody would see it.
-                Signal::Reload if prepared.companion.is_some() => break ExitCode::SUCCESS,
-                Signal::Reload => reload(config, &daemon, log),
-            },
-            () = daemon.failed() => break ExitCode::from(EX_IOERR),
-        }
-    };
+    if let Some(n) = &notifier {
+        n.ready(&daemon.state());
+    }
+    let code =
+        attend(config, &daemon, log, &mut signals, notifier.as_ref(), prepared.companion.is_some()).await;
     tracing::info!("vaultd stops");
+    if let Some(n) = &notifier {
+        n.stopping();
+    }
     if !daemon.stop().await {
         tracing::warn!("some requests were cut");
     }
@@ -183,10 +182,57 @@ async fn serve(
     code
 }
 
-/// SIGHUP: certificates, audit files, the log level. What cannot be read stays as it was.
+/// Serves until a signal or a failure ends it. `trial`: a vault to try out.
+async fn attend(
+    config: &Config,
+    daemon: &Daemon,
+    log: &Log,
+    signals: &mut Signals,
+    notifier: Option<&Notifier>,
+    trial: bool,
+) -> ExitCode {
+    let mut beat = notifier.and_then(Notifier::beat).map(tokio::time::interval);
+    loop {
+        tokio::select! {
+            () = next_beat(&mut beat) => {
+                if let Some(n) = notifier {
+                    n.alive();
+                }
+            }
+            signal = signals.next() => match signal {
+                Signal::Stop => break ExitCode::SUCCESS,
+                // A vault to try out ends with its terminal: it is unsealed, and nobody would see it.
+                Signal::Reload if trial => break ExitCode::SUCCESS,
+                Signal::Reload => {
+                    notifier.inspect(|n| n.reloading());
+                    reload(config, daemon, log);
+                    notifier.inspect(|n| n.ready(&daemon.state()));
+                }
+                Signal::Ignored(name) => tracing::info!("{name} has no meaning here"),
+            },
+            () = daemon.failed() => break ExitCode::from(EX_IOERR),
+        }
+    }
+}
+
+/// The next time to say that the daemon lives; never, where nobody asks.
+async fn next_beat(beat: &mut Option<tokio::time::Interval>) {
+    match beat {
+        Some(interval) => _ = interval.tick().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// SIGHUP: certificates, audit files, the log level. What cannot be read stays as it was, and what
+/// only a restart changes is named.
 fn reload(config: &Config, daemon: &Daemon, log: &Log) {
     match Config::load(&config.sources) {
-        Ok(fresh) => log.set_level(fresh.log_level),
+        Ok(fresh) => {
+            log.set_level(fresh.log_level);
+            for key in config.needs_restart(&fresh) {
+                tracing::warn!("config: \"{key}\" has changed; it counts after a restart");
+            }
+        }
         Err(problems) => {
             for problem in problems {
                 tracing::error!("config was not read again: {problem}");

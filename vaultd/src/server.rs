@@ -1,7 +1,7 @@
 //! The wiring: one core, the API's listeners, the gateway's, and what happens between them when
 //! the vault seals or fails.
 
-use crate::codec::{Api, ApiLimits, Budget};
+use crate::codec::{Api, ApiLimits, Budget, Hosts};
 use crate::config::{AuditConfig, Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
 use crate::descriptors::{Descriptors, TooFew};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use vault_core::audit::{AuditError, DeviceConfig, Origin};
+use vault_core::exchange::Exchange;
 use vault_core::{Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SystemTtl};
 use vault_gateway::{Gateway, Settings};
 use vault_logical::{Egress, SystemClock};
@@ -141,6 +142,7 @@ impl Daemon {
         let mut certificates = Vec::new();
         let mut listeners = Vec::new();
         let budget = Budget::default();
+        let hosts = Arc::new(own_names(config));
         let mut api_tls = Vec::new();
         for l in &config.listeners {
             let limits = ApiLimits {
@@ -148,7 +150,7 @@ impl Daemon {
                 body: l.timeouts.body,
                 request: l.timeouts.request,
             };
-            let api = Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone());
+            let api = Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone(), hosts.clone());
             let handler = Arc::new(ApiOrGateway { api, gateway: gateway.clone() });
             let listener = bind(l, Door::Api, handler, config.workers, &process.arena, &mut certificates)?;
             if listener.sockets.address().is_some() {
@@ -195,6 +197,12 @@ impl Daemon {
         &self.core
     }
 
+    /// In a word, for the service manager.
+    pub fn state(&self) -> String {
+        let sealed = CoreHandle(self.core.clone()).sealed();
+        if sealed { "sealed" } else { "unsealed" }.to_owned()
+    }
+
     /// SIGHUP: certificates and audit files are read anew; what does not load stays as it was.
     pub fn reload(&self) {
         for tls in &self.certificates {
@@ -225,6 +233,14 @@ impl Daemon {
         self.hooks.gateway.lock().take();
         clean
     }
+}
+
+/// What the vault is called: `api_addr`, `allowed_hosts`, and the names of its certificates.
+fn own_names(config: &Config) -> Hosts {
+    let files = config.listeners.iter().chain(&config.gateway).filter_map(|l| l.tls.as_ref());
+    let chains = files.filter_map(|f| crate::tls::certificates(&f.cert).ok());
+    let facts = chains.filter_map(|chain| chain.first().and_then(|leaf| crate::certificate::read(leaf)));
+    Hosts::new(config.hosts.iter().cloned().chain(facts.flat_map(|f| f.names)))
 }
 
 /// A device whose directory is missing would only be noticed at the last share of an unseal.

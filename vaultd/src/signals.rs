@@ -9,6 +9,8 @@ pub enum Signal {
     Stop,
     /// SIGHUP: read certificates and the log level again, open audit files anew.
     Reload,
+    /// A signal that has no meaning here, and would end a process that does not expect it.
+    Ignored(&'static str),
 }
 
 /// Signals as they arrive. Once made, none of them ends the process by itself any more.
@@ -16,6 +18,8 @@ pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
+    user_1: unix::Signal,
+    user_2: unix::Signal,
 }
 
 impl Signals {
@@ -24,6 +28,8 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            user_1: unix::signal(SignalKind::user_defined1())?,
+            user_2: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -33,6 +39,8 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.hangup.recv() => Signal::Reload,
+            _ = self.user_1.recv() => Signal::Ignored("SIGUSR1"),
+            _ = self.user_2.recv() => Signal::Ignored("SIGUSR2"),
         }
     }
 }

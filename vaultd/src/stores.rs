@@ -2,7 +2,7 @@
 
 use crate::cli::{EX_USAGE, complain, load, say};
 use crate::config::{Config, StorageBackend};
-use crate::signals::Signals;
+use crate::signals::{Signal, Signals};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub fn migrate(from: &[PathBuf], to: &[PathBuf]) -> ExitCode {
     let work = async {
         let mut signals = Signals::new()?;
         tokio::spawn(async move {
-            signals.next().await;
+            while signals.next().await != Signal::Stop {}
             asked.store(true, Ordering::Release);
         });
         let watched = Arc::clone(&stop);

@@ -21,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Pki {
     pub dir: tempfile::TempDir,
     pub ca_pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
 impl Pki {
@@ -32,10 +33,15 @@ impl Pki {
         ca.distinguished_name.push(rcgen::DnType::CommonName, "test CA");
         let ca_cert = ca.self_signed(&ca_key).unwrap();
         let issuer = rcgen::Issuer::new(ca, ca_key);
-        let pki = Pki { ca_pem: ca_cert.pem(), dir };
+        let pki = Pki { ca_pem: ca_cert.pem(), dir, issuer };
         std::fs::write(pki.path("ca.pem"), &pki.ca_pem).unwrap();
-        pki.issue(&issuer, "server");
+        pki.renew();
         pki
+    }
+
+    /// A new certificate and key for the server, in the place of the old ones.
+    pub fn renew(&self) {
+        self.issue(&self.issuer, "server");
     }
 
     fn issue(&self, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>, name: &str) {
@@ -43,7 +49,9 @@ impl Pki {
         let params = rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         let cert = params.signed_by(&key, issuer).unwrap();
         std::fs::write(self.path(&format!("{name}.pem")), cert.pem()).unwrap();
-        std::fs::write(self.path(&format!("{name}-key.pem")), key.serialize_pem()).unwrap();
+        let path = self.path(&format!("{name}-key.pem"));
+        std::fs::write(&path, key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -41,6 +41,12 @@ pub struct Head {
     pub head_only: bool,
 }
 
+/// A question for the vault's health: read-only, and answered to anybody.
+pub fn is_health(parts: &Parts) -> bool {
+    let read = matches!(parts.method, Method::GET | Method::HEAD);
+    read && parts.uri.path().strip_prefix(API_PREFIX) == Some(HEALTH)
+}
+
 /// Decodes a head, or says why it cannot be served.
 pub fn decode(parts: &Parts) -> Result<Head, Refusal> {
     if parts.headers.len() > MAX_HEADERS {

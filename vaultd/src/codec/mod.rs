@@ -4,7 +4,9 @@
 pub mod answer;
 mod body;
 mod envelope;
+mod framing;
 mod head;
+mod hosts;
 mod json;
 mod percent;
 mod refusal;
@@ -25,9 +27,11 @@ use refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use vault_core::exchange::{Exchange, Incoming, Reply};
-use vault_logical::{Connection, Data, RequestId};
+use vault_logical::{Connection, Data, RequestId, Transport};
 
 pub use body::Budget;
+pub use framing::refuse_ambiguous;
+pub use hosts::Hosts;
 pub(crate) use json::parse_object as json_object;
 
 /// The API: decodes requests, has the core answer them, encodes the answers.
@@ -35,6 +39,7 @@ pub struct Api {
     exchange: Arc<dyn Exchange>,
     limits: ApiLimits,
     budget: Budget,
+    hosts: Arc<Hosts>,
 }
 
 /// What one listener's requests may take.
@@ -59,9 +64,9 @@ impl Default for ApiLimits {
 }
 
 impl Api {
-    /// `budget` is shared by every listener.
-    pub fn new(exchange: Arc<dyn Exchange>, limits: ApiLimits, budget: Budget) -> Self {
-        Api { exchange, limits, budget }
+    /// `budget` and `hosts` are shared by every listener.
+    pub fn new(exchange: Arc<dyn Exchange>, limits: ApiLimits, budget: Budget, hosts: Arc<Hosts>) -> Self {
+        Api { exchange, limits, budget, hosts }
     }
 
     /// Serves one request.
@@ -72,7 +77,12 @@ impl Api {
         let (parts, body) = request.into_parts();
         // Echoed as it came, whatever the answer is.
         let namespace = parts.headers.get(head::NAMESPACE).cloned();
-        let decoded = head::decode(&parts);
+        // Any page can send some token: having one proves nothing. Health tells nothing.
+        let strange = match connection.transport {
+            Transport::Plain if !head::is_health(&parts) => self.hosts.check(&parts.headers, &parts.uri),
+            _ => Ok(()),
+        };
+        let decoded = strange.and_then(|()| head::decode(&parts));
         // The token's header value lives no longer than needed.
         drop(parts);
         let mut response = match decoded {

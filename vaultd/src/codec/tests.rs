@@ -47,6 +47,7 @@ impl Case {
                 core.clone(),
                 ApiLimits { max_request_bytes: 1 << 20, ..ApiLimits::default() },
                 Budget::default(),
+                Arc::new(Hosts::new(["vault.example".to_owned()])),
             ),
             core,
         }
@@ -262,11 +263,46 @@ impl Exchange for Broken {
 #[tokio::test(start_paused = true)]
 async fn a_broken_core_still_gets_an_answer_out() {
     for (hang, want) in [(true, 503), (false, 500)] {
-        let api = Api::new(Arc::new(Broken { hang }), ApiLimits::default(), Budget::default());
+        let api =
+            Api::new(Arc::new(Broken { hang }), ApiLimits::default(), Budget::default(), Arc::default());
         let request = Request::get("/v1/x").body(Full::new(Bytes::new())).expect("request");
         let peer = Connection { transport: Transport::Unix, remote: None };
         let response = api.serve(request, &peer).await;
         assert_eq!(response.status().as_u16(), want);
         assert!(response.extensions().get::<answer::CloseAfter>().is_some());
+    }
+}
+
+/// A page whose own name was made to resolve to this machine is told apart by that name.
+#[tokio::test]
+async fn without_tls_only_the_vaults_own_names_are_answered() {
+    let c = Case::new();
+    let send = async |transport, target: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::get(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::new())).expect("request");
+        c.api.serve(request, &Connection { transport, remote: None }).await.status().as_u16()
+    };
+    let (plain, tls, unix) = (Transport::Plain, Transport::Tls, Transport::Unix);
+    let evil = [("host", "evil.example:8200")];
+    for (transport, target, headers, want) in [
+        (plain, "/v1/sys/init", &[("host", "127.0.0.1:8200")][..], 204),
+        (plain, "/v1/sys/init", &[("host", "vault.example")], 204),
+        (plain, "/v1/sys/init", &evil, 403),
+        (plain, "/v1/sys/init", &[], 403),
+        // Any page can send some token.
+        (plain, "/v1/sys/init", &[("host", "evil.example"), ("x-vault-token", "made-up")], 403),
+        (plain, "/v1/sys/seal-status", &evil, 403),
+        (plain, "/v1/auth/jwt/login", &evil, 403),
+        (plain, "/v1/sys/init", &[("host", "localhost"), ("origin", "http://evil.example")], 403),
+        (plain, "/v1/sys/init", &[("host", "localhost"), ("origin", "http://localhost:8200")], 204),
+        (plain, "/v1/sys/health", &evil, 204),
+        (plain, "/v1/sys/health/x", &evil, 403),
+        (tls, "/v1/sys/init", &evil, 204),
+        (unix, "/v1/sys/init", &[], 204),
+    ] {
+        assert_eq!(send(transport, target, headers).await, want, "{transport:?} {target} {headers:?}");
     }
 }

@@ -5,8 +5,11 @@ use super::reader::{Findings, Reader, check_keys, of_kind};
 use super::source::{RawConfig, Section};
 use super::{AuditConfig, Config, LogFormat, Network, Problem, StorageBackend, StorageConfig};
 use crate::limits as l;
+use crate::listener::Bind;
 use secmem::process::MemoryLock;
-use std::net::IpAddr;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vault_core::HeadExport;
@@ -41,9 +44,61 @@ pub(super) fn build(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
         findings.problem(&root, "default_lease_ttl", "is longer than max_lease_ttl");
     }
     audit_places(raw, &config, &mut findings);
+    config.settings = settings(raw);
+    one_place_each(raw, &config, &mut findings);
     config.warnings = findings.warnings;
     config.dangers = findings.dangers;
     if findings.problems.is_empty() { Ok(config) } else { Err(findings.problems) }
+}
+
+/// Every setting with its block's name; a second block of a name is `listener.tcp#2`.
+fn settings(raw: &RawConfig) -> BTreeMap<String, Value> {
+    let mut out = BTreeMap::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for section in raw.root.iter().chain(&raw.blocks) {
+        let name = section.name();
+        let n = seen.entry(name.clone()).or_insert(0);
+        *n += 1;
+        let block = match (name.is_empty(), *n) {
+            (true, _) => String::new(),
+            (false, 1) => format!("{name}."),
+            (false, n) => format!("{name}#{n}."),
+        };
+        out.extend(section.values.iter().map(|(key, value)| (format!("{block}{key}"), value.clone())));
+        if !name.is_empty() && section.values.is_empty() {
+            out.insert(name, Value::Null);
+        }
+    }
+    out
+}
+
+/// Two listeners in one place: the second could not be bound, or would share the first's callers.
+fn one_place_each<'a>(raw: &'a RawConfig, config: &Config, findings: &mut Findings<'a>) {
+    let sections: Vec<&Section> = of_kind(raw, "listener").chain(of_kind(raw, "gateway")).collect();
+    let binds: Vec<&Bind> = config.listeners.iter().chain(&config.gateway).map(|l| &l.bind).collect();
+    if sections.len() != binds.len() {
+        return; // one of them is refused already
+    }
+    for (n, (section, bind)) in sections.iter().zip(&binds).enumerate() {
+        if let Some(first) = binds.iter().zip(&sections).take(n).find(|(other, _)| overlap(bind, other)) {
+            let what = format!("is the place of \"{}\" too", first.1.name());
+            findings.problem(section, "address", &what);
+        }
+    }
+}
+
+fn overlap(a: &Bind, b: &Bind) -> bool {
+    match (a, b) {
+        (Bind::Unix { path: a, .. }, Bind::Unix { path: b, .. }) => a == b,
+        (Bind::Tcp(a), Bind::Tcp(b)) => {
+            // Every address of IPv6 takes those of IPv4 along.
+            let all = |one: &SocketAddr, other: &SocketAddr| {
+                one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+            };
+            a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || all(a, b) || all(b, a))
+        }
+        _ => false,
+    }
 }
 
 /// `/var/lib/vaultd/data` -> `/var/lib/vaultd/data.state`
@@ -65,7 +120,7 @@ fn merged_root(raw: &RawConfig, findings: &mut Findings<'_>) -> Section {
             }
         }
     }
-    Section { file, kind: String::new(), labels: Vec::new(), values }
+    Section { file, kind: String::new(), labels: Vec::new(), values, ordinal: 0 }
 }
 
 fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
@@ -103,10 +158,12 @@ fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
         log_format: r.choice("log_format", FORMATS, LogFormat::Standard),
         allow_remote_init: r.boolean("allow_remote_init"),
         egress_allow: egress_allow.iter().filter_map(|n| network(&mut r, n)).collect(),
+        hosts: hosts(&mut r),
         workers: workers.clamp(1, l::MAX_WORKERS),
         warnings: Vec::new(),
         dangers: Vec::new(),
         sources: Vec::new(),
+        settings: BTreeMap::new(),
     };
     if memory_lock == MemoryLock::Off {
         r.findings.dangers.push("memory_lock = danger_off".to_owned());
@@ -152,6 +209,25 @@ const FORMATS: &[(&str, LogFormat)] = &[("standard", LogFormat::Standard), ("jso
 
 fn paths(r: &mut Reader<'_, '_>, key: &str) -> Vec<PathBuf> {
     r.value(key, field::strings).unwrap_or_default().into_iter().map(PathBuf::from).collect()
+}
+
+/// `allowed_hosts`, and the host of `api_addr`.
+fn hosts(r: &mut Reader<'_, '_>) -> Vec<String> {
+    let mut out = r.value("allowed_hosts", field::strings).unwrap_or_default();
+    if let Some(address) = r.string("api_addr") {
+        match address.parse::<http::Uri>().ok().filter(|u| u.scheme().is_some()) {
+            Some(uri) => out.extend(uri.host().map(str::to_owned)),
+            None => r.problem("api_addr", "must be a URL like https://vault.example:8200"),
+        }
+    }
+    let fine = |h: &String| {
+        let name = h.strip_prefix("*.").unwrap_or(h);
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b))
+    };
+    if !out.iter().all(fine) {
+        r.problem("allowed_hosts", "must hold host names without scheme, port and path");
+    }
+    out
 }
 
 fn network(r: &mut Reader<'_, '_>, text: &str) -> Option<Network> {

@@ -4,21 +4,25 @@
 //! problem is collected, so that one run of `check-config` shows them all.
 
 mod build;
+mod check;
 mod fields;
 mod listeners;
 mod reader;
 mod source;
+mod spelling;
 
 use crate::listener::Bind;
 use crate::tls::TlsFiles;
 use secmem::process::MemoryLock;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vault_core::HeadExport;
 
+pub use check::check;
 pub use fields::default_file;
 pub use source::RawConfig;
 
@@ -134,6 +138,8 @@ pub struct Config {
     pub log_format: LogFormat,
     pub allow_remote_init: bool,
     pub egress_allow: Vec<Network>,
+    /// Names that listeners without TLS answer to: `allowed_hosts`, and the host of `api_addr`.
+    pub hosts: Vec<String>,
     /// Threads that serve requests.
     pub workers: usize,
     /// Keys without an effect here, and the like.
@@ -142,6 +148,8 @@ pub struct Config {
     pub dangers: Vec<String>,
     /// The files it was read from, for SIGHUP.
     pub sources: Vec<PathBuf>,
+    /// Every setting by its name, to tell what a SIGHUP would have to change.
+    settings: BTreeMap<String, Value>,
 }
 
 impl Config {
@@ -167,6 +175,13 @@ impl Config {
             own.extend(tls.flatten().cloned());
         }
         own
+    }
+
+    /// Names of the settings that are different in `fresh` and count only after a restart.
+    pub fn needs_restart(&self, fresh: &Config) -> Vec<String> {
+        let names: BTreeSet<&String> = self.settings.keys().chain(fresh.settings.keys()).collect();
+        let changed = names.into_iter().filter(|n| self.settings.get(*n) != fresh.settings.get(*n));
+        changed.filter(|n| *n != "log_level").cloned().collect()
     }
 
     /// Checks a config given as text, as if read from `file`.

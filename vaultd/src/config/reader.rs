@@ -3,6 +3,7 @@
 use super::Problem;
 use super::fields::{self, Effect, Field};
 use super::source::{RawConfig, Section};
+use super::spelling::did_you_mean;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(super) struct Reader<'a, 'f> {
 
 impl<'a> Findings<'a> {
     pub(super) fn problem(&mut self, section: &Section, key: &str, what: &str) {
-        let line = self.raw.line_of(&section.file, key);
+        let line = self.raw.place_of(section, key);
         let message = format!("\"{}\" {what}", path_of(section, key));
         self.problems.push(Problem::new(&section.file, message).at(line));
     }
@@ -78,7 +79,8 @@ impl Reader<'_, '_> {
             Some((_, value)) => *value,
             None => {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-                self.problem(key, &format!("must be one of {}", names.join(", ")));
+                let meant = did_you_mean(&word, names.iter().copied());
+                self.problem(key, &format!("must be one of {}{meant}", names.join(", ")));
                 default
             }
         }
@@ -101,7 +103,10 @@ pub(super) fn check_keys(section: &Section, findings: &mut Findings<'_>) {
     let known: &[Field] = stanza.map_or(fields::ROOT, |s| fields::fields_of(s, &section.labels));
     for (key, value) in &section.values {
         match known.iter().find(|f| f.key == key) {
-            None => findings.problem(section, key, "is not a known key"),
+            None => {
+                let names = known.iter().map(|f| f.key);
+                findings.problem(section, key, &format!("is not a known key{}", did_you_mean(key, names)));
+            }
             Some(Field { effect: Effect::Ignored(why), .. }) => {
                 let line = findings.raw.line_of(&section.file, key);
                 let note = format!("\"{}\" has no effect: {why}", path_of(section, key));

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::fields::{self, Stanza};
+use super::spelling::{Outline, did_you_mean};
 use crate::codec::json_object;
 use crate::limits::{MAX_CONFIG_BYTES, MAX_CONFIG_FILES};
 use hcl::{Body, Structure};
@@ -19,6 +20,8 @@ pub struct Section {
     pub kind: String,
     pub labels: Vec<String>,
     pub values: Data,
+    /// How many blocks of this kind stand before it in its file.
+    pub ordinal: usize,
 }
 
 impl Section {
@@ -88,6 +91,7 @@ impl RawConfig {
             }
         }
         self.root.push(Section {
+            ordinal: 0,
             file: file.to_owned(),
             kind: String::new(),
             labels: Vec::new(),
@@ -115,7 +119,10 @@ impl RawConfig {
                 })
             }
             Value::Object(values) if labels.len() == stanza.arity => {
+                let same = |s: &&Section| s.file == file && s.kind == stanza.kind;
+                let ordinal = self.blocks.iter().filter(same).count();
                 self.blocks.push(Section {
+                    ordinal,
                     file: file.to_owned(),
                     kind: stanza.kind.to_owned(),
                     labels,
@@ -127,6 +134,20 @@ impl RawConfig {
                 Err(Problem::new(file, format!("block \"{}\" has too many labels", stanza.kind)))
             }
             _ => Err(Problem::new(file, format!("\"{}\" must be a block", stanza.kind))),
+        }
+    }
+
+    /// The line of a key of this section: its own, else that of its block.
+    pub fn place_of(&self, section: &Section, key: &str) -> Option<usize> {
+        let (_, text) = self.sources.iter().find(|(name, _)| *name == section.file)?;
+        if text.trim_start().starts_with('{') {
+            return self.line_of(&section.file, key);
+        }
+        let outline = Outline::of(text);
+        match section.kind.as_str() {
+            "" => outline.root_key(key),
+            "storage" => outline.key(&["storage", "backend"], section.ordinal, key),
+            kind => outline.key(&[kind], section.ordinal, key),
         }
     }
 
@@ -153,7 +174,10 @@ fn is_root_key(key: &str) -> bool {
 fn unknown_block(file: &Path, key: &str) -> Problem {
     match key {
         "ha_storage" => Problem::new(file, "block \"ha_storage\": more than one node is not built"),
-        _ => Problem::new(file, format!("unknown block \"{key}\"")),
+        _ => {
+            let kinds = fields::STANZAS.iter().map(|s| s.kind).chain(fields::ROOT.iter().map(|f| f.key));
+            Problem::new(file, format!("unknown block \"{key}\"{}", did_you_mean(key, kinds)))
+        }
     }
 }
 

@@ -74,14 +74,20 @@ fn hcl_and_json_say_the_same() {
 #[test]
 fn unknown_keys_are_errors_with_name_and_line() {
     let problems = parse(&with("defualt_lease_ttl = \"1h\"\n")).expect_err("typo");
-    assert_eq!(problems, ["t.hcl:8: \"defualt_lease_ttl\" is not a known key"]);
+    assert_eq!(
+        problems,
+        ["t.hcl:8: \"defualt_lease_ttl\" is not a known key; did you mean \"default_lease_ttl\"?"]
+    );
     for (text, want) in [
-        (with("listner \"tcp\" {}\n"), "t.hcl:8: unknown block \"listner\""),
+        (with("listner \"tcp\" {}\n"), "t.hcl:8: unknown block \"listner\"; did you mean \"listener\"?"),
         (
             BASE.replace("tls_key_file", "tls_key_fiel"),
-            "t.hcl:6: \"listener.tcp.tls_key_fiel\" is not a known key",
+            "t.hcl:6: \"listener.tcp.tls_key_fiel\" is not a known key; did you mean \"tls_key_file\"?",
         ),
-        (BASE.replace("path", "paht"), "t.hcl: \"storage.sled.paht\" is not a known key"),
+        (
+            BASE.replace("path", "paht"),
+            "t.hcl:2: \"storage.sled.paht\" is not a known key; did you mean \"path\"?",
+        ),
         (with("seal \"awskms\" {}\n"), "t.hcl:8: seal \"awskms\" is not built: there is shamir"),
         (with("ha_storage \"raft\" {}\n"), "t.hcl:8: block \"ha_storage\": more than one node is not built"),
         (
@@ -106,13 +112,13 @@ fn unknown_keys_are_errors_with_name_and_line() {
         ),
         (
             with("audit \"file\" \"a\" { path = \"relative\" }\n"),
-            "t.hcl: \"audit.file.a.path\" must be the absolute path of the file, \"stdout\" or \"discard\"",
+            "t.hcl:8: \"audit.file.a.path\" must be the absolute path of the file, \"stdout\" or \"discard\"",
         ),
         (
             with(
                 "audit \"file\" \"a\" { path = \"/x/data.state/anchor.tmp\" }\nstate_dir = \"/x/data.state\"\n",
             ),
-            "t.hcl: \"audit.file.a.path\" lies where the vault keeps files of its own",
+            "t.hcl:8: \"audit.file.a.path\" lies where the vault keeps files of its own",
         ),
         (
             with("audit_head_file = \"heads.json\"\n"),
@@ -134,7 +140,7 @@ fn unknown_keys_are_errors_with_name_and_line() {
         ),
         (
             BASE.replace("tls_cert_file", "#"),
-            "t.hcl: \"listener.tcp.tls_cert_file\" and tls_key_file are needed, or tls_disable",
+            "t.hcl:3: \"listener.tcp.tls_cert_file\" and tls_key_file are needed, or tls_disable",
         ),
         ("{\"storage\":{\"memory\":{}},\n\"storage\":{}}".to_owned(), "t.hcl:2: duplicate key"),
         (BASE.replace("address", "tls_key_file"), "found redefined attribute"),
@@ -209,4 +215,45 @@ fn no_text_makes_the_reader_panic() {
         let text = if json { format!("{{{text}") } else { text };
         let _ = Config::parse(Path::new("x"), &text);
     });
+}
+
+#[test]
+fn a_listener_without_tls_knows_its_names() {
+    let names =
+        "api_addr = \"http://Vault.example:8200/\"\nallowed_hosts = [\"vault\", \"*.corp.example\"]\n";
+    let c = parse(&with(names)).expect("config");
+    assert_eq!(c.hosts, ["vault", "*.corp.example", "Vault.example"].map(str::to_owned));
+    for bad in [
+        "api_addr = \"vault.example\"\n",
+        "allowed_hosts = [\"http://vault\"]\n",
+        "allowed_hosts = [\"\"]\n",
+        "allowed_hosts = [\"a/b\"]\n",
+    ] {
+        assert!(parse(&with(bad)).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_a_hup_cannot_change_is_named() {
+    let old = parse(BASE).expect("config");
+    let same = parse(&with("# a comment\n")).expect("config");
+    assert!(old.needs_restart(&same).is_empty());
+    let second = "listener \"tcp\" {\n address = \"127.0.0.1:1\"\n tls_disable = true\n}\n";
+    let new =
+        with(&format!("log_level = \"debug\"\nmax_lease_ttl = \"1h\"\ndefault_lease_ttl = 1\n{second}"))
+            .replace("8200", "8300")
+            .replace("key.pem", "other.pem");
+    let names = old.needs_restart(&parse(&new).expect("config"));
+    assert_eq!(
+        names,
+        [
+            "default_lease_ttl",
+            "listener.tcp#2.address",
+            "listener.tcp#2.tls_disable",
+            "listener.tcp.address",
+            "listener.tcp.tls_key_file",
+            "max_lease_ttl",
+        ],
+        "the log level is not among them: it changes at once"
+    );
 }

@@ -19,7 +19,8 @@ use notice::{Notice, reach_cli};
 use secmem::{Arena, ExposeSecret, SecretString, Zeroizing};
 use serde_json::{Value, json};
 use std::error::Error as StdError;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -39,6 +40,17 @@ pub enum DevError {
     Foreign(PathBuf),
     #[error("{0} is not a loopback address: `vaultd dev` listens on this machine only")]
     NotLoopback(SocketAddr),
+    #[error(
+        "a vault of {} runs already{at}. Use it as its terminal says, or stop it there with Ctrl-C; for a second one: \
+         vaultd dev --dir {}-2 --address 127.0.0.1:0 --gateway-address 127.0.0.1:0",
+        dir.display(), dir.display()
+    )]
+    Running { dir: PathBuf, at: String },
+    #[error(
+        "{address} is in use by another process (`ss -ltnp` names it). Stop it, or choose another port: \
+         `vaultd dev {flag} 127.0.0.1:0` takes a free one"
+    )]
+    PortTaken { address: SocketAddr, flag: &'static str },
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
     #[error("config: {0}")]
@@ -66,6 +78,14 @@ impl Dev {
     pub fn open(dir: &Path, api: SocketAddr, gateway: SocketAddr) -> Result<(Dev, Config), DevError> {
         if let Some(out) = [api, gateway].into_iter().find(|a| !a.ip().is_loopback()) {
             return Err(DevError::NotLoopback(out));
+        }
+        // Before anything of a running one is written over.
+        not_running(dir)?;
+        for (address, flag) in [(api, "--address"), (gateway, "--gateway-address")] {
+            let taken = TcpListener::bind(address).is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse);
+            if taken {
+                return Err(DevError::PortTaken { address, flag });
+            }
         }
         let dir = private_folder(dir)?;
         certificates(&dir)?;
@@ -160,6 +180,19 @@ impl Dev {
         }
         .text()
     }
+}
+
+/// Refuses a folder whose vault answers.
+fn not_running(dir: &Path) -> Result<(), DevError> {
+    if UnixStream::connect(dir.join("vaultd.sock")).is_err() {
+        return Ok(());
+    }
+    let config = Config::load(&[dir.join("vaultd.hcl")]).ok();
+    let at = config.and_then(|c| match c.listeners.first().map(|l| l.bind.clone()) {
+        Some(Bind::Tcp(address)) if address.port() != 0 => Some(format!(" at https://{address}")),
+        _ => None,
+    });
+    Err(DevError::Running { dir: dir.to_owned(), at: at.unwrap_or_default() })
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
@@ -268,6 +301,41 @@ mod tests {
         assert!(matches!(open(&foreign), Err(DevError::Foreign(_))));
         assert_eq!(fs::read_dir(&foreign).expect("list").count(), 1, "and left alone");
         assert!(!crate::run::is_dev_store(&foreign.join("data")));
+    }
+
+    #[test]
+    fn a_taken_port_and_a_running_vault_are_named_with_what_to_do() {
+        let home = tempfile::tempdir().expect("dir");
+        let other = TcpListener::bind(ANY).expect("listen");
+        let taken = other.local_addr().expect("address");
+        let free: SocketAddr = ANY.parse().expect("address");
+        for (api, gateway, flag) in [(taken, free, "--address"), (free, taken, "--gateway-address")] {
+            let e = Dev::open(&home.path().join("dev"), api, gateway).map(|_| ()).expect_err(flag);
+            let text = e.to_string();
+            assert!(
+                text.contains(&taken.to_string()) && text.contains(&format!("{flag} 127.0.0.1:0")),
+                "{text}"
+            );
+        }
+        assert!(!home.path().join("dev").exists(), "nothing was begun");
+        let dir = home.path().join("dev");
+        Dev::open(&dir, "127.0.0.1:8200".parse().expect("address"), free)
+            .map(|_| ())
+            .or_else(|e| match e {
+                DevError::PortTaken { .. } => open(&dir).map(|_| ()),
+                e => Err(e),
+            })
+            .expect("made");
+        let config = fs::read_to_string(dir.join("vaultd.hcl")).expect("config");
+        let running = std::os::unix::net::UnixListener::bind(dir.join("vaultd.sock")).expect("socket");
+        let text = open(&dir).map(|_| ()).expect_err("runs already").to_string();
+        assert!(
+            text.contains("runs already") && text.contains("Ctrl-C") && text.contains("--dir "),
+            "{text}"
+        );
+        assert_eq!(fs::read_to_string(dir.join("vaultd.hcl")).expect("config"), config, "left alone");
+        drop(running);
+        open(&dir).expect("a socket that nobody listens to is left from a crash");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! One connection, from handshake to close.
 
 use super::Handler;
+use super::frames::Frames;
+use super::heads::Heads;
 use super::registry::{Activity, Admitted, Epoch, InFlight};
 use crate::codec::answer::{Answer, CloseAfter, StreamError};
+use crate::codec::refuse_ambiguous;
 use crate::config::Timeouts;
 use crate::limits as l;
 use crate::tls;
@@ -90,7 +93,10 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, peer, in_flight) = (Arc::clone(&handler), peer.clone(), activity.begin());
         async move {
-            let mut response = handler.handle(request, &peer).await;
+            let mut response = match refuse_ambiguous(&request) {
+                Some(refusal) => refusal,
+                None => handler.handle(request, &peer).await,
+            };
             if response.extensions_mut().remove::<CloseAfter>().is_some() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -104,7 +110,7 @@ where
         .max_header_size(l::MAX_HEADER_BYTES)
         .max_buf_size(l::MAX_CONNECTION_BUFFER)
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Heads::new(stream, Arc::clone(&admitted.activity))), service);
     supervise(connection, admitted, timeouts).await;
 }
 
@@ -118,7 +124,10 @@ where
         let (handler, peer, activity) = (Arc::clone(&handler), peer.clone(), Arc::clone(&activity));
         let in_flight = activity.begin();
         async move {
-            let mut response = handler.handle(request, &peer).await;
+            let mut response = match refuse_ambiguous(&request) {
+                Some(refusal) => refusal,
+                None => handler.handle(request, &peer).await,
+            };
             if response.extensions_mut().remove::<CloseAfter>().is_some() {
                 activity.close.notify_one();
             }
@@ -137,7 +146,7 @@ where
         // A compression table would keep tokens for as long as the connection lives.
         .header_table_size(0)
         .keep_alive_timeout(l::H2_PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Frames::new(stream)), service);
     supervise(connection, admitted, timeouts).await;
 }
 

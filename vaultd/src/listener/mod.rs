@@ -4,6 +4,8 @@
 //! (`SO_REUSEPORT`), so that a request never changes threads between socket and answer.
 
 mod connection;
+mod frames;
+mod heads;
 mod registry;
 mod socket;
 mod worker;

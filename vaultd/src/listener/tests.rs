@@ -114,7 +114,8 @@ impl Fixture {
         let gate = Arc::new(Semaphore::new(0));
         let core = Arc::new(Scripted { begun: AtomicUsize::new(0), gate: Some(gate.clone()) });
         let limits = ApiLimits { body: options.timeouts.body, ..ApiLimits::default() };
-        let api: Arc<dyn Handler> = Arc::new(Api::new(core.clone(), limits, Budget::default()));
+        let api: Arc<dyn Handler> =
+            Arc::new(Api::new(core.clone(), limits, Budget::default(), Arc::default()));
         let listener = |bind: &Bind, tls| Listener {
             sockets: BoundSockets::bind(bind, 2).expect("bind"),
             door: Door::Api,
@@ -478,6 +479,9 @@ mod frames {
     pub const RST_STREAM: u8 = 3;
     pub const CONTINUATION: u8 = 9;
     pub const PING: u8 = 6;
+    pub const PRIORITY: u8 = 2;
+    pub const GOAWAY: u8 = 7;
+    pub const WINDOW_UPDATE: u8 = 8;
     pub const END_STREAM: u8 = 1;
     pub const END_HEADERS: u8 = 4;
     /// GET https://localhost/ from the static table, and a literal authority.
@@ -560,4 +564,101 @@ async fn pings_do_not_keep_an_idle_http2_connection() {
     };
     tokio::time::timeout(SOON, ping).await.expect("closed although it pings");
     f.open_connections(0).await;
+}
+
+/// The kinds of frames in what the daemon sent.
+fn kinds(mut sent: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let [a, b, c, kind, ..] = sent {
+        out.push(*kind);
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        sent = sent.get(9 + length..).unwrap_or_default();
+    }
+    out
+}
+
+#[tokio::test]
+async fn frames_that_ask_for_nothing_end_in_goaway() {
+    use frames::*;
+    let f = Fixture::start(Options::default());
+    let five = [0, 0, 0, 3, 1];
+    for (what, one) in [
+        ("priorities", frame(PRIORITY, 0, 1, &five)),
+        ("windows", frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes())),
+        ("unknown frames", frame(0xee, 0, 0, b"x")),
+        ("pings", frame(PING, 0, 0, &[0; 8])),
+        ("settings", frame(SETTINGS, 0, 0, &[])),
+    ] {
+        let (mut read, mut write) = tokio::io::split(raw_http2(&f).await);
+        let heard = tokio::spawn(async move {
+            let mut all = Vec::new();
+            let _ = read.read_to_end(&mut all).await;
+            all
+        });
+        let many = one.repeat(100);
+        for _ in 0..1000 {
+            if heard.is_finished() || write.write_all(&many).await.is_err() {
+                break;
+            }
+        }
+        let _ = write.flush().await;
+        let heard = tokio::time::timeout(SOON, heard).await.expect(what).expect("reader");
+        assert!(kinds(&heard).contains(&GOAWAY), "{what}: {:?}", kinds(&heard).last());
+    }
+    f.open_connections(0).await;
+    // One that asks is served, whatever windows it opens.
+    let mut c = raw_http2(&f).await;
+    for n in 0..200 {
+        let mut ask = frame(HEADERS, END_HEADERS | END_STREAM, n * 2 + 1, BLOCK);
+        ask.extend(frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes()).repeat(8));
+        c.write_all(&ask).await.expect("still there");
+        c.flush().await.expect("flush");
+        let mut head = [0; 9];
+        loop {
+            tokio::time::timeout(SOON, c.read_exact(&mut head)).await.expect("in time").expect("a frame");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let mut payload = vec![0; length];
+            c.read_exact(&mut payload).await.expect("payload");
+            assert_ne!(head[3], GOAWAY);
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            if stream == n * 2 + 1 && head[4] & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_that_two_parties_could_read_in_two_ways_are_400() {
+    let f = Fixture::start(Options::default());
+    let post = "POST /v1/a HTTP/1.1\r\nHost: localhost\r\n";
+    for bad in [
+        "GET /v1/a HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n".to_owned(),
+        "GET /v1/a HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n".to_owned(),
+        "GET /v1/a HTTP/1.1\nHost: localhost\r\n\r\n".to_owned(),
+        "GET /v1/a HTTP/1.1\r\nHost: localhost\n\r\n".to_owned(),
+        "GET /v1/a HTTP/1.1\r\nHost: localhost\r\n\n".to_owned(),
+        "\nGET /v1/a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked, chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked\r\n\r\n2\n{{}}\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}xx0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked\r\n\r\n-2\r\n{{}}\r\n0\r\n\r\n"),
+    ] {
+        let before = f.core.begun.load(Ordering::Acquire);
+        let mut c = f.connect().await;
+        send(&mut c, &bad).await;
+        let got = to_end(&mut c).await;
+        assert!(got.starts_with("HTTP/1.1 400 "), "{bad:?}\n{got}");
+        assert_eq!(f.core.begun.load(Ordering::Acquire), before, "{bad:?} reached the core");
+    }
+    // The second request of a connection is looked at as the first, and a body is nobody's business.
+    let mut c = f.connect().await;
+    send(&mut c, &format!("{post}Content-Length: 6\r\n\r\n{{\n\n\n\n}}")).await;
+    assert!(answer(&mut c).await.starts_with("HTTP/1.1 200 "));
+    send(&mut c, &format!("{post}Transfer-Encoding: chunked\r\n\r\n3\r\n{{\n}}\r\n0\r\n\r\n")).await;
+    assert!(answer(&mut c).await.starts_with("HTTP/1.1 200 "));
+    send(&mut c, "GET /v1/a HTTP/1.1\r\nHost: localhost\n\r\n").await;
+    assert!(to_end(&mut c).await.starts_with("HTTP/1.1 400 "));
 }

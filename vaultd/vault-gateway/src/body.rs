@@ -24,6 +24,8 @@ pub type GatewayBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) enum BodyError {
     #[error("the request body is larger than the gateway forwards")]
     TooLarge,
+    #[error("the caller's body broke off or is malformed: {0}")]
+    Caller(#[source] BoxError),
     #[error("the upstream stopped sending")]
     Stalled,
     /// The vault was sealed, or the caller's credential ended.
@@ -61,7 +63,7 @@ where
         loop {
             let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 None => return Poll::Ready(None),
-                Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
+                Some(Err(e)) => return Poll::Ready(Some(Err(BodyError::Caller(e.into()).into()))),
                 Some(Ok(f)) => f,
             };
             // Trailers of a caller are not forwarded: they could smuggle a header past the list.

@@ -310,8 +310,10 @@ async fn send(
 fn failure(e: &(dyn std::error::Error + 'static)) -> Code {
     let mut cause = Some(e);
     while let Some(c) = cause {
-        if let Some(BodyError::TooLarge) = c.downcast_ref() {
-            return Code::BodyTooLarge;
+        match c.downcast_ref::<BodyError>() {
+            Some(BodyError::TooLarge) => return Code::BodyTooLarge,
+            Some(BodyError::Caller(_)) => return Code::BadRequest,
+            _ => {}
         }
         match c.downcast_ref::<ConnectError>() {
             Some(ConnectError::Refused) => return Code::UpstreamAddressRefused,

@@ -8,6 +8,9 @@ use super::writer::file_error;
 use super::{AuditError, DeviceConfig};
 use vault_logical::Timestamp;
 
+/// The flag of a file that is empty though the device has written before.
+pub(super) const NEW_FILE: &str = "new_file";
+
 /// A place to go on from.
 pub(super) struct Start {
     pub at: Point,
@@ -52,7 +55,7 @@ pub(super) fn find(
             file.truncate(0).map_err(failed)?;
             start.lines.push(open_line(config, signer, at, now));
             // A stream starts anew with every process.
-            start.flags.extend(expected.filter(|_| config.file_path.is_absolute()).map(|_| "new_file"));
+            start.flags.extend(expected.filter(|_| config.file_path.is_absolute()).map(|_| NEW_FILE));
         }
         Tail::Lines { last, clean, torn, keep, head } => {
             file.adopt().map_err(failed)?;

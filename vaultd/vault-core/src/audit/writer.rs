@@ -207,9 +207,10 @@ impl Writer {
             // Whatever becomes of this, the old file keeps what it has.
             let _ = self.checkpoint(Reason::Rotate, now);
             let _ = self.file.as_ref().map(|f| f.sync());
-            self.file = None;
         }
-        let opened = self.start(Some(self.at), now);
+        let rotated = self.file.is_some();
+        self.file = None;
+        let opened = self.resume(Some(self.at), rotated, now);
         if let Err(AuditError::File { source, .. }) = &opened {
             self.error = Some(source.to_string());
         }
@@ -253,6 +254,12 @@ impl Writer {
 
     /// Opens the file, continues its chain and says in it what was found and missed.
     pub fn start(&mut self, expected: Option<Point>, now: Timestamp) -> Result<(), AuditError> {
+        self.resume(expected, false, now)
+    }
+
+    /// The same. `rotated`: the file before it was ended in order, so a new one is what should be
+    /// there.
+    fn resume(&mut self, expected: Option<Point>, rotated: bool, now: Timestamp) -> Result<(), AuditError> {
         self.tried_at = now;
         let opened = self.shared.files.open(&self.config.file_path);
         let file = opened.map_err(|e| file_error(&self.config, e))?;
@@ -260,7 +267,7 @@ impl Writer {
         self.at = start.at;
         self.len = start.len;
         self.file = Some(file);
-        for flag in start.flags {
+        for flag in start.flags.into_iter().filter(|f| !(rotated && *f == start::NEW_FILE)) {
             tracing::warn!(device = %self.config.name, flag, "audit file does not end where it should");
             if !self.flags.contains(&flag) {
                 self.flags.push(flag);
