@@ -122,7 +122,6 @@ async fn what_is_not_built_says_so() {
     for (method, path) in [
         ("GET", "sys/metrics"),
         ("POST", "sys/wrapping/wrap"),
-        ("POST", "sys/generate-root/attempt"),
         ("PUT", "sys/leases/renew"),
         ("GET", "sys/quotas/config"),
         ("POST", "sys/namespaces/x"),

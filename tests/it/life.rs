@@ -226,6 +226,8 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
         std::fs::write(target, content).unwrap();
     }
+    // As `cp -a` leaves it: the daemon refuses one that others can enter.
+    std::fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
 }
 
 #[tokio::test]
