@@ -127,7 +127,9 @@ impl World<'_> {
     }
 
     fn audit(&mut self, section: &Section, device: &AuditConfig) {
-        let Some(dir) = device.options.get("file_path").and_then(|f| Path::new(f).parent()) else { return };
+        // A stream ("stdout") lies in no directory.
+        let file = device.options.get("file_path").map(Path::new).filter(|f| f.is_absolute());
+        let Some(dir) = file.and_then(Path::parent) else { return };
         let key = if section.values.contains_key("file_path") { "file_path" } else { "path" };
         match fs::metadata(dir) {
             Ok(about) if about.is_dir() => {}

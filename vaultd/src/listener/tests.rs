@@ -25,7 +25,7 @@ use vault_core::exchange::{Exchange, Incoming, Reply, ReplyBody};
 use vault_logical::{Data, Response as EngineResponse};
 
 /// Longest wait of any test for something that must happen.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Scripted {
@@ -336,6 +336,9 @@ async fn slow_peers_are_cut_at_every_stage() {
         tcp.write_all(bytes).await.expect("write");
         assert_eq!(to_end(&mut tcp).await, "");
     }
+    // The rest happens behind a handshake that is given its time.
+    let handshake = Timeouts::default().handshake;
+    let f = Fixture::start(Options { timeouts: Timeouts { handshake, ..short() }, ..Options::default() });
     // Idle after the handshake, half a head, a head that trickles.
     let mut idle = f.connect().await;
     assert_eq!(to_end(&mut idle).await, "");
@@ -360,7 +363,9 @@ async fn slow_peers_are_cut_at_every_stage() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_cut() {
-    let f = Fixture::start(Options { timeouts: short(), ..Options::default() });
+    // Only what is under test is short: a busy machine takes its time for everything else.
+    let timeouts = Timeouts { write_stall: Duration::from_millis(100), ..Timeouts::default() };
+    let f = Fixture::start(Options { timeouts, ..Options::default() });
     let mut c = f.connect().await;
     send(&mut c, &get("big")).await;
     until(|| f.core.begun.load(Ordering::Acquire) == 1).await;
@@ -553,7 +558,8 @@ async fn http2_floods_end_the_connection() {
 #[tokio::test]
 async fn pings_do_not_keep_an_idle_http2_connection() {
     use frames::*;
-    let f = Fixture::start(Options { timeouts: short(), ..Options::default() });
+    let timeouts = Timeouts { idle: Duration::from_secs(2), ..Timeouts::default() };
+    let f = Fixture::start(Options { timeouts, ..Options::default() });
     let (mut read, mut write) = tokio::io::split(raw_http2(&f).await);
     let closed = tokio::spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
     let ping = async {
