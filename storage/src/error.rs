@@ -21,6 +21,10 @@ pub enum Error {
     /// The anchor file cannot be read or written.
     #[error("anchor {path}: {source}")]
     Anchor { path: String, source: std::io::Error },
+    /// The change is durable and in force, but the anchor could not be brought up to it: whoever can write to the disk
+    /// could undo it unnoticed.
+    #[error("the change is in force, but the anchor was not written: {0}")]
+    Unanchored(String),
     #[error("the vault is not initialised")]
     NotInitialised,
     #[error("the vault is already initialised")]
@@ -43,6 +47,9 @@ pub enum Error {
     /// The scan that checks the store, or the thread that writes it, could not run.
     #[error("storage worker: {0}")]
     Worker(String),
+    /// The store's own bookkeeping contradicts itself: nothing is written any more.
+    #[error("storage bookkeeping: {0}")]
+    Bookkeeping(&'static str),
     /// Writes stopped after an earlier failure of this process.
     #[error("storage failed earlier: {0}")]
     Failed(String),
@@ -67,6 +74,8 @@ pub enum ErrorKind {
     Integrity,
     /// The store may be an old copy.
     Rollback,
+    /// The change is in force; only its protection against a rollback failed.
+    Unanchored,
     /// The request itself is wrong (path, share counts, state of the vault).
     Invalid,
     /// Another process, a stale fence, an exhausted arena: try again or elsewhere.
@@ -85,6 +94,7 @@ impl Error {
                 ErrorKind::Integrity
             }
             Error::Rollback(_) => ErrorKind::Rollback,
+            Error::Unanchored(_) => ErrorKind::Unanchored,
             Error::NotInitialised
             | Error::AlreadyInitialised
             | Error::AlreadyOpen
@@ -99,6 +109,7 @@ impl Error {
             Error::Anchor { .. }
             | Error::NoKey(_)
             | Error::Worker(_)
+            | Error::Bookkeeping(_)
             | Error::Failed(_)
             | Error::Arena(_)
             | Error::Random(_)
@@ -128,7 +139,8 @@ impl From<physical::Error> for Error {
     }
 }
 
-/// Why a transaction was not committed. Nothing of it was written, except possibly after `Failed`.
+/// Why a transaction was not committed. Nothing of it was written, except possibly after `Failed` and certainly after
+/// `Unanchored`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Something it read has changed: run it again.
@@ -144,6 +156,9 @@ pub enum CommitError {
     Busy,
     #[error("vault is sealed")]
     Sealed,
+    /// It was committed and is in force; see [`Error::Unanchored`].
+    #[error("the change is in force, but the anchor was not written: {0}")]
+    Unanchored(String),
     #[error(transparent)]
     Failed(Error),
 }
@@ -153,7 +168,10 @@ impl From<Error> for CommitError {
         match e.kind() {
             ErrorKind::Sealed => CommitError::Sealed,
             ErrorKind::Full => CommitError::Full,
-            _ => CommitError::Failed(e),
+            _ => match e {
+                Error::Unanchored(why) => CommitError::Unanchored(why),
+                e => CommitError::Failed(e),
+            },
         }
     }
 }

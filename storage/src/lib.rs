@@ -28,4 +28,6 @@ pub use keyring::KeyName;
 pub use physical::open_physical;
 pub use seal::{Clock, InitParams, Initialising, SealConfigStatus, SealedStore};
 pub use space::{Partition, Space};
-pub use store::{ChangeSink, Changed, FatalSink, KeyStatus, RekeyProposal, Store, Transaction, Versioned};
+pub use store::{
+    AnchorFigures, ChangeSink, Changed, FatalSink, KeyStatus, RekeyProposal, Store, Transaction, Versioned,
+};

@@ -53,8 +53,12 @@ pub const MAX_PARTITIONS: usize = 1 << 20;
 pub const VERIFY_BATCH: std::ops::RangeInclusive<usize> = 16..=1024;
 /// Bytes a verification aims to hold at a time.
 pub const VERIFY_BATCH_BYTES: usize = 1024 * 1024;
-/// Least time between two writes of the anchor file while the vault is in use.
+/// Least time between two writes of the anchor file while only changes that do not wait for it are made.
 pub const ANCHOR_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Longest an acknowledgement waits for the anchor; then the caller is told that the change is in force without it.
+pub const ANCHOR_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Longest a seal waits for the anchor, once the keys are wiped.
+pub const SEAL_ANCHOR_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 /// Longest a seal waits for writes under way before it wipes the keys from under them.
 pub const SEAL_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Largest anchor file.

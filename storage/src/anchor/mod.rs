@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 #[cfg(test)]
@@ -170,6 +171,12 @@ pub enum Found {
 #[derive(Clone, Debug)]
 pub struct AnchorFile {
     dir: PathBuf,
+    /// One write at a time.
+    turn: Arc<Mutex<()>>,
+    /// Counts those who took the file over; only the last may write. A write that hung in an earlier unsealed period
+    /// may come to its end in a later one, and must not put the older state back.
+    owners: Arc<AtomicU64>,
+    owner: u64,
     /// A store in memory ends with the process, and so does its anchor.
     volatile: Option<Arc<Mutex<Vec<u8>>>>,
 }
@@ -178,7 +185,19 @@ impl AnchorFile {
     /// In `dir`; an empty path is the anchor of a store in memory.
     pub fn in_dir(dir: &Path) -> AnchorFile {
         let volatile = dir.as_os_str().is_empty().then(Default::default);
-        AnchorFile { dir: dir.to_owned(), volatile }
+        AnchorFile { dir: dir.to_owned(), turn: Arc::default(), owners: Arc::default(), owner: 0, volatile }
+    }
+
+    /// The same file; from now on only through this handle and its clones.
+    pub fn take_over(&self) -> AnchorFile {
+        let owner = self.owners.fetch_add(1, Ordering::SeqCst) + 1;
+        AnchorFile { owner, ..self.clone() }
+    }
+
+    /// Keeps every write waiting while it is held, as a disk that hangs does.
+    #[cfg(test)]
+    pub fn hang(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     pub fn path(&self) -> PathBuf {
@@ -213,6 +232,10 @@ impl AnchorFile {
 
     fn try_write(&self, anchor: &Anchor) -> io::Result<()> {
         let bytes = anchor.encode().map_err(io::Error::other)?;
+        let _turn = self.turn.lock();
+        if self.owner != self.owners.load(Ordering::SeqCst) {
+            return Err(io::Error::other("written by a later unsealed period"));
+        }
         if let Some(kept) = &self.volatile {
             *kept.lock() = bytes;
             return Ok(());

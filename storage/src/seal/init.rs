@@ -69,7 +69,8 @@ pub async fn begin(sealed: SealedStore, p: InitParams) -> Result<Initialising, E
         Found::Anchor(anchor) => anchor.store_id,
         Found::Nothing | Found::Damaged => Uuid::new_v4(),
     };
-    inner.anchor.write(&Anchor::begun(store_id))?;
+    let anchor = inner.anchor.take_over();
+    anchor.write(&Anchor::begun(store_id))?;
     clear(&*inner.physical).await?;
 
     let (keys, scope) = Keys::new(&inner.arena);
@@ -82,7 +83,7 @@ pub async fn begin(sealed: SealedStore, p: InitParams) -> Result<Initialising, E
         master: made.master,
         config: inner.config.clone(),
         clock: inner.clock.clone(),
-        anchor: inner.anchor.clone(),
+        anchor,
         phase: Phase::Initialising,
         state: made.state,
     };

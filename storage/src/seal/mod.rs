@@ -141,6 +141,11 @@ impl SealedStore {
         unseal::unseal(&self.inner, shares, accept_rollback).await
     }
 
+    #[cfg(test)]
+    pub(crate) fn anchor_file(&self) -> &AnchorFile {
+        &self.inner.anchor
+    }
+
     /// Waits until no store of this one is left.
     #[cfg(test)]
     pub(crate) async fn released(&self) {

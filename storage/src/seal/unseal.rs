@@ -60,18 +60,22 @@ pub async fn unseal(
         master,
         config: inner.config.clone(),
         clock: inner.clock.clone(),
-        anchor: inner.anchor.clone(),
+        anchor: inner.anchor.take_over(),
         phase: Phase::Initialised,
         state: State { head, digest, partitions, boot },
     };
     let store = Store::start(start, place)?;
     keys.keep();
     // From the first unseal on nothing may take this store for half-made, and it must be able to write its anchor.
-    let opened = match store.change(Change::Opened { epoch }).await {
-        Ok(()) => store.anchor().await,
-        Err(e) => Err(e),
-    };
-    if let Err(e) = opened {
+    if let Err(e) = store.change(Change::Opened { epoch }).await {
+        let e = match e {
+            // Nobody relies on the change yet: the vault stays sealed.
+            Error::Unanchored(why) => {
+                let path = inner.anchor.path().display().to_string();
+                Error::Anchor { path, source: std::io::Error::other(why) }
+            }
+            e => e,
+        };
         store.seal().await;
         return Err(e.into());
     }

@@ -11,6 +11,7 @@ mod tests;
 mod transaction;
 
 pub use rekey::RekeyProposal;
+pub use shared::AnchorFigures;
 pub use transaction::Transaction;
 
 use crate::anchor::{AnchorFile, Phase};
@@ -267,8 +268,8 @@ impl Store {
         self.change(Change::Settled).await
     }
 
-    /// Finishes what is waiting, writes the anchor and wipes every key; later calls say `Sealed`. Returns when done; a
-    /// write that hangs is given [`SEAL_WAIT`].
+    /// Finishes what is waiting, wipes every key and writes the anchor; later calls say `Sealed`. Returns when done; a
+    /// write that hangs is given [`SEAL_WAIT`], an anchor that hangs [`SEAL_ANCHOR_WAIT`](crate::limits::SEAL_ANCHOR_WAIT).
     pub async fn seal(&self) {
         if let Err(e) = self.end(false).await {
             tracing::warn!(error = %e, "sealed, but not cleanly");
@@ -317,21 +318,15 @@ impl Store {
 
     pub(crate) async fn change(&self, change: Change) -> Result<(), Error> {
         self.shared().check_open()?;
-        self.ask(|reply| Command::Change(change, reply)).await
-    }
-
-    /// Writes the anchor now.
-    pub(crate) async fn anchor(&self) -> Result<(), Error> {
-        self.ask(Command::Anchor).await
-    }
-
-    async fn ask(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Command,
-    ) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
-        self.inner.queue.send(command(reply)).await.map_err(|_| Error::Sealed)?;
+        self.inner.queue.send(Command::Change(change, reply)).await.map_err(|_| Error::Sealed)?;
         done.await.unwrap_or_else(|_| Err(Error::Failed("the committer has ended".into())))
+    }
+
+    /// How the anchor has kept up since the store was opened.
+    #[must_use]
+    pub fn anchor_figures(&self) -> AnchorFigures {
+        self.shared().progress.anchor.figures()
     }
 }
 
@@ -342,6 +337,7 @@ fn into_error(e: CommitError) -> Error {
         CommitError::Busy => Error::Physical(crate::physical::Error::Busy),
         CommitError::TooLarge => Error::TooLarge("transaction"),
         CommitError::Conflict => Error::Failed("a deletion met a conflict".into()),
+        CommitError::Unanchored(why) => Error::Unanchored(why),
         CommitError::Failed(e) => e,
     }
 }

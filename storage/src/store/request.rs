@@ -51,6 +51,8 @@ pub struct Batch {
     pub reads: Vec<Read>,
     pub writes: Vec<(StorageKey, Write)>,
     pub riders: Vec<Zeroizing<Vec<u8>>>,
+    /// Acknowledged only once the anchor is at its sequence.
+    pub anchored: bool,
 }
 
 /// Bytes that one rider takes besides its own.
@@ -92,8 +94,6 @@ pub enum Command {
     Commit(Request),
     /// A change of keys or of the head alone.
     Change(Change, oneshot::Sender<Result<(), Error>>),
-    /// The anchor is to be written now.
-    Anchor(oneshot::Sender<Result<(), Error>>),
     /// The last command. `initialised`: the anchor is to say so from now on.
     Seal {
         initialised: bool,

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use secmem::{Arena, Key, Zeroizing};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -52,6 +53,42 @@ pub struct Progress {
     version: AtomicU64,
     pub term_writes: AtomicU64,
     pub raised: AtomicBool,
+    pub anchor: AnchorGauge,
+}
+
+/// What became of the anchor's writes, and of those who waited for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnchorFigures {
+    /// Writes of the anchor file that ended well, and that did not.
+    pub written: u64,
+    /// See `written`.
+    pub failed: u64,
+    /// Acknowledgements that waited for the anchor.
+    pub waited: u64,
+    /// How long they waited, all together.
+    pub wait_total: Duration,
+    /// How long the one waited that waited longest.
+    pub wait_max: Duration,
+}
+
+/// [`AnchorFigures`] as they are counted.
+#[derive(Default)]
+pub struct AnchorGauge(Mutex<AnchorFigures>);
+
+impl AnchorGauge {
+    pub fn figures(&self) -> AnchorFigures {
+        *self.0.lock()
+    }
+    pub fn wrote(&self, well: bool) {
+        let mut f = self.0.lock();
+        if well { f.written += 1 } else { f.failed += 1 }
+    }
+    pub fn waited(&self, time: Duration) {
+        let mut f = self.0.lock();
+        f.waited += 1;
+        f.wait_total += time;
+        f.wait_max = f.wait_max.max(time);
+    }
 }
 
 impl Progress {
@@ -110,6 +147,12 @@ impl Sinks {
 impl Shared {
     pub fn check_open(&self) -> Result<(), Error> {
         if self.sealed.load(Ordering::SeqCst) { Err(Error::Sealed) } else { Ok(()) }
+    }
+
+    /// Wipes every key and what was decrypted with them.
+    pub fn forget(&self) {
+        self.scope.close();
+        self.names.clear();
     }
 
     /// Reads and opens a record; absent when the backend has none.

@@ -30,6 +30,8 @@ pub struct Transaction {
     writes: BTreeMap<Space, BTreeMap<String, Pending>>,
     fences: HashMap<StorageKey, (Space, [u8; 4])>,
     riders: Vec<Zeroizing<Vec<u8>>>,
+    /// Acknowledged only once the anchor is at its sequence.
+    anchored: bool,
     /// Why it can no longer be committed.
     broken: Option<Error>,
 }
@@ -44,6 +46,7 @@ impl Transaction {
             writes: BTreeMap::new(),
             fences: HashMap::new(),
             riders: Vec::new(),
+            anchored: true,
             broken: None,
         }
     }
@@ -180,6 +183,13 @@ impl Transaction {
         self.riders.push(bytes);
     }
 
+    /// Lets the commit be acknowledged before the anchor is written, which follows within a second. Only for writes that
+    /// do harm to nobody when somebody with the disk in hand undoes them after a crash: new values, new tokens, work
+    /// that is done again. What takes something away or counts something waits, and waiting is the default.
+    pub fn anchor_may_follow(&mut self) {
+        self.anchored = false;
+    }
+
     /// Nothing is to be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -208,6 +218,7 @@ impl Transaction {
             reads: self.reads.into_iter().collect(),
             writes: records.chain(fences).collect(),
             riders: self.riders,
+            anchored: self.anchored,
         };
         if !batch.fits() {
             return Err(CommitError::TooLarge);

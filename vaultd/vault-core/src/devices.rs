@@ -154,5 +154,6 @@ pub async fn store_given(store: &Store, now: &[Head]) -> Result<()> {
     let bytes = serde_json::to_vec(now).map_err(Error::internal)?;
     let mut txn = store.begin();
     txn.put(Space::core(), HEADS, Zeroizing::new(bytes)).map_err(fault::storage)?;
+    txn.anchor_may_follow();
     txn.commit().await.map_err(fault::commit).map(|_| ())
 }

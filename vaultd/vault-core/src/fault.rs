@@ -11,6 +11,7 @@ pub fn storage(e: storage::Error) -> Error {
         storage::ErrorKind::Full => full(),
         storage::ErrorKind::TooLarge => too_large(),
         storage::ErrorKind::Unavailable => busy(e),
+        storage::ErrorKind::Unanchored => unanchored(e),
         _ => Error::internal(e),
     }
 }
@@ -25,8 +26,19 @@ pub fn commit(e: CommitError) -> Error {
         CommitError::Full => full(),
         CommitError::Busy => busy(CommitError::Busy),
         CommitError::Sealed => sealed(),
+        CommitError::Unanchored(why) => unanchored(storage::Error::Unanchored(why)),
         CommitError::Failed(e) => storage(e),
     }
+}
+
+fn unanchored(e: storage::Error) -> Error {
+    tracing::error!(error = %e, "an acknowledged rollback protection is missing");
+    Error::new(
+        ErrorKind::Unanchored,
+        "the change was made and is in force, but the anchor in the state directory could not be written: until it \
+         can, whoever can write to the disk could undo the change unnoticed",
+    )
+    .with_source(e)
 }
 
 pub fn sealed() -> Error {

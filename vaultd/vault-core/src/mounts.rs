@@ -389,6 +389,7 @@ impl Mounts {
             let mut txn = self.store.begin();
             txn.expect(Space::core(), &path(dead.uuid), Some(rev));
             txn.delete(Space::core(), &path(dead.uuid)).map_err(fault::storage)?;
+            txn.anchor_may_follow();
             txn.commit().await.map_err(fault::commit)?;
         }
         Ok(true)

@@ -362,6 +362,9 @@ impl Unsealed {
                     self.mounts.pin(&mut txn, m);
                 }
             }
+            if plain_write(a, request) {
+                txn.anchor_may_follow();
+            }
             let mut done = self.call(proof, &mut txn, r, a, request, charge).await?;
             if let (Some(auth), Target::Mount(m)) = (done.response.auth.take(), &a.target) {
                 if !m.record.auth {
@@ -377,6 +380,14 @@ impl Unsealed {
                 Ok(_) => {
                     self.settle(&done).await;
                     return Ok(done);
+                }
+                // In force all the same: whatever follows a commit does.
+                Err(e @ CommitError::Unanchored(_)) => {
+                    self.settle(&done).await;
+                    if let After::AuditDisable(name) = &done.after {
+                        self.stop_device(name);
+                    }
+                    return Err(fault::commit(e));
                 }
                 Err(e) => {
                     if let Some(name) = &done.undo_device {
@@ -478,7 +489,11 @@ impl Unsealed {
                     After::Rekey(_) => {}
                 }
                 if let After::Rekey(proposal) = done.after {
-                    if let Err(e) = self.store.commit_rekey(*proposal).await {
+                    let stored = self.store.commit_rekey(*proposal).await;
+                    // In force: whoever asked must see the only shares that open the vault now.
+                    if let Err(e @ storage::Error::Unanchored(_)) = stored {
+                        tracing::error!(error = %e, "the new shares are in force without an anchor");
+                    } else if let Err(e) = stored {
                         tracing::error!(error = %e, "rekey was not stored: the old shares stay in force");
                         let body = ReplyBody::Error(fault::storage(e));
                         return (Reply { request_id: r.id, body, close: true }, false);
@@ -507,6 +522,16 @@ impl Unsealed {
             }
         };
         (Reply { request_id: r.id, body, close }, seal)
+    }
+}
+
+/// Writes whose acknowledgement need not wait for the anchor (see `Transaction::anchor_may_follow`): a secret's new
+/// value, a new token, a longer lease. Everything else waits.
+fn plain_write(a: &Admitted, request: &Request) -> bool {
+    match &a.target {
+        Target::Mount(m) => m.engine.is_plain_write(request),
+        Target::Token => a.rest.starts_with("create") || a.rest.starts_with("renew"),
+        Target::Sys => false,
     }
 }
 

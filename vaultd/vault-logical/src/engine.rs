@@ -123,6 +123,12 @@ pub trait Engine: Send + Sync {
         charge: Option<&Charge>,
     ) -> Result<Response>;
 
+    /// Whether this request writes nothing but new values: then it is acknowledged as soon as it is durable. Anything
+    /// that takes away, counts or grants waits until not even somebody with the disk in hand can undo it unnoticed.
+    fn is_plain_write(&self, _request: &Request) -> bool {
+        false
+    }
+
     /// True while this instance has not read from its storage what [`Engine::prepare`] and
     /// [`AuthMethod::prepare_identify`] need: the core then calls [`Engine::load`] before them.
     fn cold(&self) -> bool {

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     RateLimited,
     /// 500: details go to the log, never to the caller.
     Internal,
+    /// 500: the change was made and is in force, but a rollback of it might go unnoticed.
+    Unanchored,
     /// 502: somebody else's server failed.
     Upstream,
     /// 503: sealed.

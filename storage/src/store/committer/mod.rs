@@ -15,7 +15,7 @@ use super::Changed;
 use super::request::{Batch, Command, Request, Title};
 use super::shared::Shared;
 use crate::anchor::{Anchor, AnchorFile, Phase};
-use crate::limits::{MAX_ROUND_BYTES, MAX_ROUND_TXNS};
+use crate::limits::{MAX_ROUND_BYTES, MAX_ROUND_TXNS, SEAL_ANCHOR_WAIT, SEAL_WAIT};
 use crate::physical::{self, Fence, Outcome, Txn};
 use crate::{CommitError, Error};
 use change::{Change, Prepared};
@@ -24,7 +24,7 @@ use state::State;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use upkeep::Upkeep;
+use upkeep::{Upkeep, Waiter};
 
 type Reply = oneshot::Sender<Result<u64, CommitError>>;
 
@@ -60,12 +60,14 @@ impl Committer {
             .max_blocking_threads(2)
             .build()
             .map_err(|e| Error::Worker(e.to_string()))?;
-        let upkeep = Upkeep::new(anchor, phase);
+        let upkeep = Upkeep::new(anchor, phase, shared.clone());
         let run = move || {
             let end = End { shared: shared.clone(), place: Some(place) };
             runtime.block_on(async move {
                 Committer { shared, state, queue, upkeep, failed: None }.run().await;
             });
+            // Not waiting for an anchor that hangs.
+            runtime.shutdown_background();
             drop(end);
         };
         let thread = std::thread::Builder::new().name("storage-barrier".into());
@@ -95,14 +97,10 @@ impl Committer {
             }
             match command {
                 Command::Commit(request) => self.commit(vec![request]).await,
-                Command::Change(change, reply) => {
-                    let done = self.change(change).await;
-                    let _ = reply.send(done);
-                }
-                Command::Anchor(reply) => {
-                    let anchor = self.present();
-                    let _ = reply.send(self.upkeep.write(anchor).await);
-                }
+                Command::Change(change, reply) => match self.change(change).await {
+                    Ok(true) => self.upkeep.acknowledge_later(self.state.head.seq, Waiter::Change(reply)),
+                    done => drop(reply.send(done.map(|_| ()))),
+                },
                 Command::Seal { initialised, reply } => break Some((initialised, reply)),
             }
         };
@@ -146,8 +144,9 @@ impl Committer {
         let (mut writers, mut readers) = (Vec::new(), Vec::new());
         for Request { batch, reply } in requests {
             let writes = !batch.writes.is_empty() || !batch.riders.is_empty();
+            let anchored = batch.anchored;
             match round.add(batch).await {
-                Ok(()) if writes => writers.push(reply),
+                Ok(()) if writes => writers.push((reply, anchored)),
                 Ok(()) => readers.push(reply),
                 Err(e) => answer(reply, Err(e)),
             }
@@ -160,17 +159,28 @@ impl Committer {
         }
         let mut sealed = match round.seal(&self.state) {
             Ok(sealed) => sealed,
-            Err(e) => return answer_all(writers, || Err(again(&e).into())),
+            Err(e) => {
+                // What was planned does not fit together: no later round can be trusted to.
+                if let Error::Bookkeeping(why) = &e {
+                    self.fail(why);
+                }
+                return answer_all(writers, || Err(again(&e).into()));
+            }
         };
         match self.apply(std::mem::take(&mut sealed.txns), seq).await {
             Ok(()) => {
                 self.adopt(sealed);
                 self.tell(seq, round.into_batches());
-                answer_all(writers, || Ok(seq));
+                for (reply, anchored) in writers {
+                    match anchored {
+                        true => self.upkeep.acknowledge_later(seq, Waiter::Commit(reply)),
+                        false => answer(reply, Ok(seq)),
+                    }
+                }
             }
             Err(Refused::Full) if writers.len() > 1 => {
                 // Each alone: one large value must not refuse a small deletion.
-                for (batch, reply) in round.into_batches().into_iter().zip(writers) {
+                for (batch, (reply, _)) in round.into_batches().into_iter().zip(writers) {
                     Box::pin(self.commit(vec![Request { batch, reply }])).await;
                 }
             }
@@ -182,12 +192,13 @@ impl Committer {
         }
     }
 
-    async fn change(&mut self, change: Change) -> Result<(), Error> {
+    /// Makes a change; false when there was nothing to do.
+    async fn change(&mut self, change: Change) -> Result<bool, Error> {
         if let Some(why) = &self.failed {
             return Err(Error::Failed(why.clone()));
         }
         let seq = self.next_seq();
-        let Some(next) = change::prepare(&self.shared, &self.state, seq, change)? else { return Ok(()) };
+        let Some(next) = change::prepare(&self.shared, &self.state, seq, change)? else { return Ok(false) };
         let Prepared { txn, head, digest, boot, keyring, master, config } = next;
         match self.apply(vec![txn], seq).await {
             Ok(()) => {
@@ -203,7 +214,7 @@ impl Committer {
                     *self.shared.config.write() = config;
                 }
                 self.adopt(sealed);
-                Ok(())
+                Ok(true)
             }
             Err(Refused::Full) => Err(Error::Physical(physical::Error::Full)),
             Err(Refused::Busy) => Err(Error::Physical(physical::Error::Busy)),
@@ -219,10 +230,11 @@ impl Committer {
     async fn apply(&mut self, txns: Vec<Txn>, seq: u64) -> Result<(), Refused> {
         let progress = &self.shared.progress;
         progress.applying();
+        let count = txns.len();
         let outcome = self.shared.physical.apply(Fence(0), txns).await;
-        let stored = seq.wrapping_sub(self.shared.offset);
+        let stored = Outcome::Applied { seq: seq.wrapping_sub(self.shared.offset) };
         let why = match outcome {
-            Ok(outcomes) if outcomes.iter().all(|o| *o == Outcome::Applied { seq: stored }) => {
+            Ok(outcomes) if outcomes.len() == count && outcomes.iter().all(|o| *o == stored) => {
                 progress.applied(Some(seq));
                 return Ok(());
             }
@@ -289,17 +301,20 @@ impl Committer {
         Anchor::of(self.upkeep.phase, self.shared.store_id, head.epoch, head.seq, self.state.digest, index)
     }
 
-    /// The last anchor of this unsealed period.
+    /// Wipes the keys, and only then writes the last anchor of this unsealed period, which may take its time.
     async fn finish(&mut self, initialised: bool) -> Result<(), Error> {
-        if let Some(why) = &self.failed {
-            self.upkeep.settle().await;
-            return Err(Error::Failed(why.clone()));
-        }
         if initialised {
             self.upkeep.phase = Phase::Initialised;
         }
         let anchor = self.present();
-        let written = self.upkeep.write(anchor).await;
+        self.shared.forget();
+        if let Some(why) = &self.failed {
+            self.upkeep.give_up(why);
+            return Err(Error::Failed(why.clone()));
+        }
+        // A vault whose shares are about to be handed out must not be taken for half made.
+        let wait = if initialised { SEAL_WAIT } else { SEAL_ANCHOR_WAIT };
+        let written = self.upkeep.write_last(anchor, wait).await;
         if let Err(e) = &written {
             tracing::error!(error = %e, "cannot write the anchor while sealing");
         }
@@ -312,7 +327,7 @@ impl Committer {
         while let Ok(command) = self.queue.try_recv() {
             match command {
                 Command::Commit(request) => answer(request.reply, Err(CommitError::Sealed)),
-                Command::Change(_, reply) | Command::Anchor(reply) | Command::Seal { reply, .. } => {
+                Command::Change(_, reply) | Command::Seal { reply, .. } => {
                     let _ = reply.send(Err(Error::Sealed));
                 }
             }
@@ -332,8 +347,7 @@ impl Drop for End {
             self.shared.sinks.fatal("the committer failed internally");
         }
         self.shared.sealed.store(true, Ordering::SeqCst);
-        self.shared.scope.close();
-        self.shared.names.clear();
+        self.shared.forget();
         drop(self.place.take());
         self.shared.ended.send_replace(true);
     }
@@ -344,8 +358,8 @@ fn answer(reply: Reply, result: Result<u64, CommitError>) {
     let _ = reply.send(result);
 }
 
-fn answer_all(replies: Vec<Reply>, result: impl Fn() -> Result<u64, CommitError>) {
-    for reply in replies {
+fn answer_all(replies: Vec<(Reply, bool)>, result: impl Fn() -> Result<u64, CommitError>) {
+    for (reply, _) in replies {
         answer(reply, result());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::state::{Part, State};
 use crate::barrier::{Header, Label, NONCE_BYTES, Place, Sealing, Subject, seal_all};
-use crate::head::tally::{Term, terms};
+use crate::head::tally::terms;
 use crate::head::{Head, PartitionId, boot, digest, index_plain};
 use crate::keyring::Keyring;
 use crate::limits::MAX_WRITE_BYTES;
@@ -172,14 +172,16 @@ impl<'a> Round<'a> {
         partitions: &mut HashMap<PartitionId, Part>,
         state: &State,
     ) -> Result<(Vec<Edit>, Vec<Op>), Error> {
-        let writes = self.last_writes(chunk);
+        let writes = self.last_writes(chunk)?;
         let mut edits = Vec::with_capacity(writes.len());
         let mut ops = Vec::with_capacity(writes.len() + 2);
         let mut by_namespace: HashMap<Uuid, (Vec<usize>, Vec<Sealing>)> = HashMap::new();
         for (key, write) in writes {
-            let partition = partition_of(key).ok_or(Error::Path("a write outside any partition"))?;
+            let partition =
+                partition_of(key).ok_or(Error::Bookkeeping("a write lies outside any partition"))?;
             partitions.entry(partition).or_insert_with(|| known_part(state, &partition, write.space));
-            let old = self.headers.get(key).copied().flatten();
+            let looked_up = self.headers.get(key).copied();
+            let old = looked_up.ok_or(Error::Bookkeeping("a record is written that was not looked at"))?;
             if let Some(value) = &write.value {
                 let namespace = write.space.namespace;
                 let place = self.place(namespace)?;
@@ -195,8 +197,9 @@ impl<'a> Round<'a> {
         }
         for (namespace, (at, items)) in by_namespace {
             let sealed = seal_all(&self.keyring.current(namespace)?.key, items)?;
-            for (at, (header, value)) in at.into_iter().zip(sealed) {
-                let Some(edit) = edits.get_mut(at) else { continue };
+            for (at, (header, value)) in pairs(at, sealed)? {
+                let edit =
+                    edits.get_mut(at).ok_or(Error::Bookkeeping("a sealed value belongs to no write"))?;
                 edit.new = Some(header);
                 ops.push(Op::Put { key: edit.key.clone(), value });
             }
@@ -213,9 +216,10 @@ impl<'a> Round<'a> {
         }
         let records: Vec<(&StorageKey, &Header)> =
             of.iter().map(|(edit, header, _)| (&edit.key, *header)).collect();
-        for ((edit, _, added), term) in of.iter().zip(terms(&self.keyring.index, &records)?) {
-            let Some(part) = partitions.get_mut(&edit.partition) else { continue };
-            if *added { part.tally.add(term) } else { part.tally.remove(term) }
+        let terms = terms(&self.keyring.index, &records)?;
+        for ((edit, _, added), term) in pairs(of, terms)? {
+            let part = partitions.get_mut(&edit.partition).ok_or(UNCOUNTED)?;
+            if added { part.tally.add(term) } else { part.tally.remove(term) }
         }
         Ok(())
     }
@@ -229,7 +233,7 @@ impl<'a> Round<'a> {
     ) -> Result<(), Error> {
         let (mut live, mut items, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         for id in touched {
-            let Some(part) = sealed.partitions.get_mut(id) else { continue };
+            let part = sealed.partitions.get_mut(id).ok_or(UNCOUNTED)?;
             let key = boot::index(id);
             removed.extend(part.index.take().map(|old| (key.clone(), old)));
             if part.tally.is_empty() {
@@ -243,32 +247,39 @@ impl<'a> Round<'a> {
         }
         sealed.head.term_writes += items.len() as u64 + 1;
         let stored = seal_all(&self.keyring.current(Uuid::nil())?.key, items)?;
-        let old = removed.iter().map(|(key, header)| (key, header));
-        let new = live.iter().zip(&stored).map(|((_, key), (header, _))| (key, header));
-        let records: Vec<(&StorageKey, &Header)> = old.chain(new).collect();
-        let terms: Vec<Term> = terms(&self.keyring.index, &records)?;
-        for (i, term) in terms.into_iter().enumerate() {
-            if i < removed.len() { sealed.head.index.remove(term) } else { sealed.head.index.add(term) }
+        let written = pairs(live, stored)?;
+        let old = removed.iter().map(|(key, header)| (key, header, false));
+        let new = written.iter().map(|((_, key), (header, _))| (key, header, true));
+        let changed: Vec<(&StorageKey, &Header, bool)> = old.chain(new).collect();
+        let records: Vec<(&StorageKey, &Header)> = changed.iter().map(|(k, h, _)| (*k, *h)).collect();
+        for ((_, _, added), term) in pairs(changed, terms(&self.keyring.index, &records)?)? {
+            if added { sealed.head.index.add(term) } else { sealed.head.index.remove(term) }
         }
-        for ((id, key), (header, value)) in live.into_iter().zip(stored) {
-            if let Some(part) = sealed.partitions.get_mut(&id) {
-                part.index = Some(header);
-            }
+        for ((id, key), (header, value)) in written {
+            sealed.partitions.get_mut(&id).ok_or(UNCOUNTED)?.index = Some(header);
             txn.ops.push(Op::Put { key, value });
         }
         Ok(())
     }
 
     /// Each record that a chunk writes, once, with what the last of its transactions wants there.
-    fn last_writes(&self, chunk: &Chunk) -> HashMap<&StorageKey, &Write> {
-        let batches = chunk.batches.iter().filter_map(|at| self.batches.get(*at));
-        batches.flat_map(|batch| batch.writes.iter().map(|(key, write)| (key, write))).collect()
+    fn last_writes(&self, chunk: &Chunk) -> Result<HashMap<&StorageKey, &Write>, Error> {
+        let batches = self.batches_of(chunk)?;
+        Ok(batches
+            .into_iter()
+            .flat_map(|batch| batch.writes.iter().map(|(key, write)| (key, write)))
+            .collect())
+    }
+
+    fn batches_of(&self, chunk: &Chunk) -> Result<Vec<&Batch>, Error> {
+        let of = chunk.batches.iter().map(|at| self.batches.get(*at));
+        of.collect::<Option<_>>().ok_or(Error::Bookkeeping("a planned write names no transaction"))
     }
 
     /// The riders of a chunk as one: length and sealed bytes of each.
     fn seal_riders(&self, chunk: &Chunk) -> Result<Option<Vec<u8>>, Error> {
-        let batches = chunk.batches.iter().filter_map(|at| self.batches.get(*at));
-        let riders: Vec<&Zeroizing<Vec<u8>>> = batches.flat_map(|batch| &batch.riders).collect();
+        let batches = self.batches_of(chunk)?;
+        let riders: Vec<&Zeroizing<Vec<u8>>> = batches.into_iter().flat_map(|batch| &batch.riders).collect();
         if riders.is_empty() {
             return Ok(None);
         }
@@ -291,6 +302,16 @@ impl<'a> Round<'a> {
 
     fn subject<'s>(&self, label: Label, space: Space, path: &'s [u8]) -> Subject<'s> {
         Subject { store: self.shared.store_id, label, space, path }
+    }
+}
+
+const UNCOUNTED: Error = Error::Bookkeeping("a write belongs to a partition that is not counted");
+
+/// Each of `a` with its one of `b`. What is left over on either side would be dropped in silence by a plain `zip`.
+fn pairs<A, B>(a: Vec<A>, b: Vec<B>) -> Result<Vec<(A, B)>, Error> {
+    match a.len() == b.len() {
+        true => Ok(a.into_iter().zip(b).collect()),
+        false => Err(Error::Bookkeeping("a round was sealed in part")),
     }
 }
 
@@ -319,4 +340,17 @@ pub fn seal_head(keyring: &Keyring, store: Uuid, head: &Head) -> Result<(Vec<u8>
     let stored = [clear.as_slice(), &record].concat();
     let digest = digest(&[&stored]);
     Ok((stored, digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_over_is_no_pair() {
+        assert_eq!(pairs(vec![1, 2], vec!['a', 'b']).unwrap(), [(1, 'a'), (2, 'b')]);
+        for (a, b) in [(vec![1], vec![]), (vec![], vec!['a']), (vec![1, 2], vec!['a'])] {
+            assert!(matches!(pairs(a, b), Err(Error::Bookkeeping(_))));
+        }
+    }
 }

@@ -1,3 +1,5 @@
+mod anchored;
+mod bookkeeping;
 mod commit;
 mod crash;
 mod ending;

@@ -249,8 +249,10 @@ impl TokenStore {
         Ok(())
     }
 
-    /// Commits a step; false on a conflict, after which it is to be staged anew.
-    pub(super) async fn commit_step(&self, txn: Transaction, budget: &mut Budget) -> Result<bool> {
+    /// Commits a step; false on a conflict, after which it is to be staged anew. What is swept is dead already, by its
+    /// time or by a revocation that the anchor knows of: undone, it is swept again.
+    pub(super) async fn commit_step(&self, mut txn: Transaction, budget: &mut Budget) -> Result<bool> {
+        txn.anchor_may_follow();
         budget.0 = budget.0.saturating_sub(1);
         match txn.commit().await {
             Ok(_) => Ok(true),
@@ -267,6 +269,7 @@ impl TokenStore {
     async fn save_cursor(&self, minute: u64) -> Result<()> {
         let mut txn = self.0.store.begin();
         write(&mut txn, CURSOR, &StoredCursor::new(minute))?;
+        txn.anchor_may_follow();
         txn.commit().await.map(drop).map_err(fault::commit)
     }
 

@@ -46,6 +46,10 @@ impl Engine for Cubbyhole {
         &DESCRIPTOR
     }
 
+    fn is_plain_write(&self, request: &Request) -> bool {
+        request.operation != Operation::Delete
+    }
+
     async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
         let path = format!("{}{}", prefix(request)?, request.path);
         Ok(Some(cx.view.get(&path).await?.is_some()))

@@ -248,6 +248,10 @@ impl Engine for Jwt {
         self.outdated.load(Ordering::Acquire)
     }
 
+    fn is_plain_write(&self, request: &Request) -> bool {
+        matches!(route(&request.path), Ok(Route::Login))
+    }
+
     async fn load(&self, cx: &mut Context<'_>) -> Result<()> {
         // Before the read: a change during it makes the instance cold again.
         self.outdated.store(false, Ordering::Release);

@@ -49,6 +49,10 @@ impl Engine for KvV1 {
         super::check_options(options, super::Version::One)
     }
 
+    fn is_plain_write(&self, request: &Request) -> bool {
+        request.operation != Operation::Delete
+    }
+
     async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
         Ok(Some(cx.view.get(&stored_at(&request.path)).await?.is_some()))
     }

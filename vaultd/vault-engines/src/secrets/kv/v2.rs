@@ -119,6 +119,11 @@ impl Engine for KvV2 {
         super::check_options(options, super::Version::Two)
     }
 
+    fn is_plain_write(&self, request: &Request) -> bool {
+        request.operation != Operation::Delete
+            && matches!(Route::of(request), Route::Data(_) | Route::Undelete(_))
+    }
+
     async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
         match Route::of(request) {
             Route::Data(key) | Route::Metadata(key) => {
