@@ -181,6 +181,11 @@ pub struct AnchorFile {
     volatile: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
+#[cfg(test)]
+pub struct Hanging<'a> {
+    _turn: parking_lot::MutexGuard<'a, ()>,
+}
+
 impl AnchorFile {
     /// In `dir`; an empty path is the anchor of a store in memory.
     pub fn in_dir(dir: &Path) -> AnchorFile {
@@ -196,8 +201,8 @@ impl AnchorFile {
 
     /// Keeps every write waiting while it is held, as a disk that hangs does.
     #[cfg(test)]
-    pub fn hang(&self) -> parking_lot::MutexGuard<'_, ()> {
-        self.turn.lock()
+    pub fn hang(&self) -> Hanging<'_> {
+        Hanging { _turn: self.turn.lock() }
     }
 
     pub fn path(&self) -> PathBuf {
