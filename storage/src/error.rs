@@ -25,6 +25,9 @@ pub enum Error {
     /// could undo it unnoticed.
     #[error("the change is in force, but the anchor was not written: {0}")]
     Unanchored(String),
+    /// A snapshot file cannot be read or written.
+    #[error("snapshot {path}: {source}")]
+    SnapshotFile { path: String, source: std::io::Error },
     #[error("the vault is not initialised")]
     NotInitialised,
     #[error("the vault is already initialised")]
@@ -107,6 +110,7 @@ impl Error {
             }
             Error::Arena(ArenaError::Busy | ArenaError::Full) => ErrorKind::Unavailable,
             Error::Anchor { .. }
+            | Error::SnapshotFile { .. }
             | Error::NoKey(_)
             | Error::Worker(_)
             | Error::Bookkeeping(_)

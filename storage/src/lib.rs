@@ -18,15 +18,18 @@ mod names;
 pub mod physical;
 mod seal;
 mod shamir;
+mod snapshot;
 mod space;
 mod store;
+mod worker;
 
 pub use barrier::Cipher;
 pub use config::{Backend, JournalConfig, StoreConfig};
 pub use error::{CommitError, Error, ErrorKind, UnsealError};
 pub use keyring::KeyName;
 pub use physical::open_physical;
-pub use seal::{Clock, InitParams, Initialising, SealConfigStatus, SealedStore};
+pub use seal::{Clock, InitParams, Initialising, SealConfigStatus, SealedStore, stage_restore};
+pub use snapshot::{Manifest, Saved, Summary, inspect as inspect_snapshot};
 pub use space::{Partition, Space};
 pub use store::{
     AnchorFigures, ChangeSink, Changed, FatalSink, KeyStatus, RekeyProposal, Store, Transaction, Versioned,

@@ -92,8 +92,16 @@ pub const WATCH_HISTORY_KEYS: usize = 16 * 1024;
 pub const SCAN_THREADS: usize = 4;
 /// Values longer than this are split in sled, whose large nodes become files that it never syncs.
 pub const SLED_CHUNK_BYTES: usize = 8 * 1024;
-/// Bytes of old values kept for one open snapshot; past it the snapshot is void.
-pub const SNAPSHOT_OVERLAY_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of old values kept in memory for one open snapshot; further ones go to a file beside the journal.
+pub const SNAPSHOT_OVERLAY_BYTES: usize = 8 * 1024 * 1024;
+/// Longest manifest of a snapshot file, in bytes.
+pub const MAX_SNAPSHOT_MANIFEST: usize = 16 * 1024;
+/// Buffer of a snapshot file being written or read, in bytes.
+pub const SNAPSHOT_BUFFER: usize = 256 * 1024;
+/// Transactions and bytes of one round of a restore.
+pub const RESTORE_ROUND_TXNS: usize = 16;
+/// See [`RESTORE_ROUND_TXNS`].
+pub const RESTORE_ROUND_BYTES: usize = 2 * 1024 * 1024;
 /// Journal bytes that may be kept only because their riders are not released.
 pub const RIDER_BACKLOG_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of values that a deletion may still write when the disk is nearly full.

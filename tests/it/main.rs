@@ -13,6 +13,7 @@ mod generate_root;
 mod life;
 mod memory;
 mod process;
+mod snapshots;
 mod support;
 mod tidy;
 mod wire;

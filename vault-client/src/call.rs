@@ -202,6 +202,18 @@ impl<'a> Call<'a> {
         if answer.status.is_success() { Ok(()) } else { Err(refused(&method, &path, &answer)) }
     }
 
+    /// Sends the call once and writes the answer's bytes to `to` as they come: for files, of any size. How many there were.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`]; what was written before an error is of no use.
+    pub async fn download(self, to: &mut (dyn std::io::Write + Send)) -> Result<u64> {
+        let out = self.outgoing()?;
+        match self.client.shared.transport.fetch(&out, &self.path, to).await? {
+            Ok(bytes) => Ok(bytes),
+            Err(answer) => Err(refused(&self.method, &self.path, &answer)),
+        }
+    }
+
     async fn exchange(self) -> Result<Incoming> {
         let out = self.outgoing()?;
         self.shown(&out)?;

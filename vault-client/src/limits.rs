@@ -14,6 +14,8 @@ pub const MAX_PEM_BYTES: u64 = 1024 * 1024;
 pub const MAX_CA_FILES: usize = 512;
 /// How long one attempt may take, answer included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the first byte of a download may take.
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a connection and its TLS handshake may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many times a call is tried again, where that is safe.

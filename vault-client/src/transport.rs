@@ -3,7 +3,7 @@
 use crate::buffer::Buffer;
 use crate::connect::{Connector, Target};
 use crate::error::{Error, Result};
-use crate::limits::{IDLE_CONNECTION_TTL, MAX_IDLE_CONNECTIONS, MAX_RESPONSE_BYTES};
+use crate::limits::{DOWNLOAD_TIMEOUT, IDLE_CONNECTION_TTL, MAX_IDLE_CONNECTIONS, MAX_RESPONSE_BYTES};
 use crate::retry;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
@@ -72,6 +72,42 @@ impl Transport {
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Timeout { address: self.address.clone(), after: self.timeout }),
+        }
+    }
+
+    /// Sends once and writes a good answer to `to` as it comes; any other answer is read as usual. The head may take
+    /// [`DOWNLOAD_TIMEOUT`], every further piece as long as a whole exchange elsewhere.
+    pub async fn fetch(
+        &self,
+        out: &Outgoing,
+        path: &str,
+        to: &mut (dyn std::io::Write + Send),
+    ) -> Result<Result<u64, Incoming>> {
+        let late = |after| Error::Timeout { address: self.address.clone(), after };
+        let mut request = Request::new(Full::new(out.body.clone()));
+        *request.method_mut() = out.method.clone();
+        *request.uri_mut() = format!("{}{}", self.origin, out.target)
+            .parse()
+            .map_err(|_| Error::Config(format!("invalid path {path:?}")))?;
+        *request.headers_mut() = out.headers.clone();
+        let answer = tokio::time::timeout(DOWNLOAD_TIMEOUT, self.http.request(request)).await;
+        let answer = answer.map_err(|_| late(DOWNLOAD_TIMEOUT))?.map_err(|e| self.unreachable(e))?;
+        let (head, mut body) = answer.into_parts();
+        if !head.status.is_success() {
+            let retry_after = retry::retry_after(&head.headers);
+            let body = self.collect(body, path).await?;
+            return Ok(Err(Incoming { status: head.status, body, retry_after }));
+        }
+        let mut written = 0;
+        loop {
+            let frame =
+                tokio::time::timeout(self.timeout, body.frame()).await.map_err(|_| late(self.timeout))?;
+            let Some(frame) = frame else { return Ok(Ok(written)) };
+            if let Some(data) = frame.map_err(|e| self.unreachable(e))?.data_ref() {
+                to.write_all(data)
+                    .map_err(|e| Error::Config(format!("the answer cannot be written: {e}")))?;
+                written += data.len() as u64;
+            }
         }
     }
 

@@ -76,6 +76,18 @@ enum StorageCommand {
         #[arg(long, required = true)]
         to: Vec<PathBuf>,
     },
+    /// Put a snapshot up to be restored: the next unseal, by the quorum and with -accept-rollback, completes it.
+    Restore {
+        #[arg(long, required = true)]
+        config: Vec<PathBuf>,
+        /// Only look whether it could be.
+        #[arg(long)]
+        dry_run: bool,
+        #[arg(required = true)]
+        snapshot: PathBuf,
+    },
+    /// Read a snapshot to its end and say what it is.
+    Inspect { snapshot: PathBuf },
     /// Read every frame and record, and say what is damaged.
     Check {
         #[arg(long, required = true)]
@@ -119,6 +131,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             stores::migrate(&from, &to)
         }
         Some(Command::Storage { command: StorageCommand::Check { config } }) => stores::check(&config),
+        Some(Command::Storage { command: StorageCommand::Restore { config, dry_run, snapshot } }) => {
+            stores::restore(&config, &snapshot, dry_run)
+        }
+        Some(Command::Storage { command: StorageCommand::Inspect { snapshot } }) => {
+            stores::inspect(&snapshot)
+        }
         Some(Command::Audit { command: AuditCommand::Verify(args) }) => audit_verify::run(&args),
     }
 }

@@ -98,7 +98,8 @@ fn raise_descriptors() {
 
 /// Directories the daemon writes to; made before the sandbox, because rules name what exists.
 fn written(config: &Config) -> Vec<PathBuf> {
-    config.storage.path.iter().chain(&config.state_dir).cloned().collect()
+    let snapshots = config.snapshot.as_ref().map(|s| &s.path);
+    config.storage.path.iter().chain(&config.state_dir).chain(snapshots).cloned().collect()
 }
 
 fn make_directories(config: &Config) -> Result<(), HardenError> {

@@ -151,3 +151,7 @@ pub const MAX_HEADS_BYTES: u64 = 1024 * 1024;
 pub const MAX_OPENING_BYTES: u64 = 64 * 1024;
 /// The audit's heads are exported no more often than this.
 pub const MIN_AUDIT_HEAD_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Shortest interval between two snapshots of the schedule.
+pub const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+/// Snapshots kept unless the config says otherwise.
+pub const DEFAULT_SNAPSHOTS: u64 = 7;

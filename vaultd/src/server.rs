@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use vault_core::audit::{AuditError, DeviceConfig, Origin};
 use vault_core::exchange::Exchange;
-use vault_core::{Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SystemTtl};
+use vault_core::{
+    Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SnapshotConfig, SystemTtl,
+};
 use vault_gateway::{Gateway, Settings};
 use vault_logical::{Egress, SystemClock};
 
@@ -125,7 +127,8 @@ impl Daemon {
             gateway: parking_lot::Mutex::new(None),
             fatal: fatal.clone(),
         });
-        for dir in config.storage.path.iter().chain(&config.state_dir) {
+        let snapshots = config.snapshot.as_ref().map(|s| &s.path);
+        for dir in config.storage.path.iter().chain(&config.state_dir).chain(snapshots) {
             private_dir(dir)?;
         }
         for device in &config.audit {
@@ -312,6 +315,11 @@ fn core_config(config: &Config, process: &Process, hooks: Arc<Seal>) -> Result<C
         audit_head: config.audit_head.clone(),
         allow_remote_init: config.allow_remote_init,
         version: config.reported_version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+        snapshots: config.snapshot.as_ref().map(|s| SnapshotConfig {
+            dir: s.path.clone(),
+            interval: s.interval,
+            retain: s.retain,
+        }),
         cluster_name: config.cluster_name.clone(),
         process: report,
         hooks,

@@ -94,6 +94,53 @@ fn carry_anchor(from: &Path, to: &Path) -> io::Result<()> {
     File::open(to)?.sync_all()
 }
 
+/// `vaultd storage restore -config=FILE SNAPSHOT`: puts the snapshot beside the closed store; replaces nothing yet.
+pub fn restore(config: &[PathBuf], snapshot: &Path, dry_run: bool) -> ExitCode {
+    let store = match load(config) {
+        Ok(config) => store_config(&config),
+        Err(code) => return code,
+    };
+    let stage = async {
+        fs::create_dir_all(&store.state_dir).map_err(physical::Error::Io)?;
+        storage::stage_restore(&store, snapshot, dry_run).await
+    };
+    match blocking(stage) {
+        Ok(Ok(summary)) => {
+            tell(&summary);
+            say(match dry_run {
+                true => "it could be restored here; nothing was changed",
+                false => {
+                    "it waits to be restored: start vaultd, and give the snapshot's shares with \
+                     `vault-cli operator unseal -accept-rollback`; until then nothing is replaced"
+                }
+            });
+            ExitCode::SUCCESS
+        }
+        Ok(Err(e)) => failed(&e),
+        Err(e) => failed(&e),
+    }
+}
+
+/// `vaultd storage inspect SNAPSHOT`
+pub fn inspect(snapshot: &Path) -> ExitCode {
+    match storage::inspect_snapshot(snapshot) {
+        Ok(summary) => {
+            tell(&summary);
+            say("the file is whole; its records are checked with their keys, when it is restored");
+            ExitCode::SUCCESS
+        }
+        Err(e) => failed(&e),
+    }
+}
+
+fn tell(s: &storage::Summary) {
+    let m = &s.manifest;
+    say(&format!(
+        "vault {}: sequence {}, epoch {}, taken at unix time {} on {}, {} of {} shares, {} records, {} bytes",
+        m.store_id, m.sequence, m.epoch, m.created, m.backend, m.threshold, m.shares, s.records, s.bytes
+    ));
+}
+
 /// `vaultd storage check -config=FILE`: reads every frame and record of a closed store.
 pub fn check(config: &[PathBuf]) -> ExitCode {
     let store = match load(config) {

@@ -5,17 +5,54 @@ use super::{Head, PartitionId, boot, index_parts};
 use crate::barrier::{Header, Label, Subject};
 use crate::keyring::Keyring;
 use crate::limits::{MAX_PARTITIONS, VERIFY_BATCH, VERIFY_BATCH_BYTES};
-use crate::physical::{Key as StorageKey, Physical, Record};
+use crate::physical::{Key as StorageKey, Physical, Record, Snapshot};
 use crate::store::committer::state::Part;
 use crate::store::request::partition_of;
 use crate::store::shared::open_with;
 use crate::{Error, Space};
+use async_trait::async_trait;
 use std::collections::HashMap;
+use std::sync::Arc;
 use uuid::Uuid;
+
+/// Where records are read from, in the order of their keys.
+#[async_trait]
+pub trait Scan: Send + Sync {
+    /// As [`Physical::scan`].
+    async fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(StorageKey, Record)>, Error>;
+}
+
+macro_rules! scans {
+    ($($of:ty),*) => { $(
+        #[async_trait]
+        impl Scan for Arc<$of> {
+            async fn scan(
+                &self,
+                prefix: &[u8],
+                after: Option<&[u8]>,
+                limit: usize,
+            ) -> Result<Vec<(StorageKey, Record)>, Error> {
+                Ok((**self).scan(prefix, after, limit).await?)
+            }
+        }
+    )* };
+}
+scans!(dyn Physical, dyn Snapshot);
+
+/// One record's value.
+pub async fn find(source: &dyn Scan, key: &StorageKey) -> Result<Option<Vec<u8>>, Error> {
+    let first = source.scan(key.as_bytes(), None, 1).await?.into_iter().next();
+    Ok(first.filter(|(found, _)| found == key).map(|(_, record)| record.value))
+}
 
 /// What is checked, and with which keys.
 pub struct Verify<'a> {
-    pub physical: &'a dyn Physical,
+    pub source: &'a dyn Scan,
     pub store_id: Uuid,
     pub keyring: &'a Keyring,
     pub head: &'a Head,
@@ -30,7 +67,7 @@ impl Verify<'_> {
         let partitions = self.index().await?;
         let mut found: HashMap<PartitionId, Tally> = HashMap::new();
         let known = [boot::config(), boot::root(), boot::keyring(), boot::head()];
-        let mut pages = Pages::new(self.physical, Vec::new());
+        let mut pages = Pages::new(self.source, Vec::new());
         while let Some(page) = pages.next().await? {
             let mut records = Vec::with_capacity(page.len());
             for (key, record) in &page {
@@ -63,7 +100,7 @@ impl Verify<'_> {
     async fn index(&self) -> Result<Partitions, Error> {
         let wrong = || Error::Integrity("the index of partitions is not what was written".into());
         let (mut partitions, mut tally) = (Partitions::new(), Tally::default());
-        let mut pages = Pages::new(self.physical, StorageKey::root().join(b"index").as_bytes().to_vec());
+        let mut pages = Pages::new(self.source, StorageKey::root().join(b"index").as_bytes().to_vec());
         while let Some(page) = pages.next().await? {
             for (key, record) in page {
                 let id: PartitionId =
@@ -105,7 +142,7 @@ fn partition_error(partitions: &Partitions, id: &PartitionId) -> Error {
 
 /// A scan in pages whose size follows the size of the records.
 struct Pages<'a> {
-    physical: &'a dyn Physical,
+    source: &'a dyn Scan,
     prefix: Vec<u8>,
     after: Option<Vec<u8>>,
     limit: usize,
@@ -113,15 +150,15 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    fn new(physical: &'a dyn Physical, prefix: Vec<u8>) -> Pages<'a> {
-        Pages { physical, prefix, after: None, limit: *VERIFY_BATCH.start(), done: false }
+    fn new(source: &'a dyn Scan, prefix: Vec<u8>) -> Pages<'a> {
+        Pages { source, prefix, after: None, limit: *VERIFY_BATCH.start(), done: false }
     }
 
     async fn next(&mut self) -> Result<Option<Vec<(StorageKey, Record)>>, Error> {
         if self.done {
             return Ok(None);
         }
-        let page = self.physical.scan(&self.prefix, self.after.as_deref(), self.limit).await?;
+        let page = self.source.scan(&self.prefix, self.after.as_deref(), self.limit).await?;
         let Some((last, _)) = page.last() else {
             self.done = true;
             return Ok(None);

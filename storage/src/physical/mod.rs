@@ -13,6 +13,7 @@ pub mod redb;
 pub mod sled;
 
 mod embedded;
+pub(crate) mod home;
 mod listing;
 mod open;
 mod round;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 /// Opens the store that `cfg` names, created if there is none. Takes as long as replaying the
 /// journal does; fails with [`Error::Locked`] while another process (or handle) has it open.
 pub async fn open_physical(cfg: &StoreConfig) -> Result<Arc<dyn Physical>> {
-    let cfg = cfg.clone();
+    let mut cfg = cfg.clone();
     blocking(move || {
+        cfg.path = super::home::of(&cfg.path)?;
         Ok(match cfg.backend {
             Backend::Sled => Arc::new(Sled::open(&cfg.path, &cfg.journal)?) as Arc<dyn Physical>,
             Backend::Redb => Arc::new(Redb::open(&cfg.path, &cfg.journal)?),
@@ -39,8 +40,9 @@ pub async fn migrate(
     to: &StoreConfig,
     go_on: impl Fn(u64) -> bool + Send + 'static,
 ) -> Result<Moved> {
-    let (from, to) = (from.clone(), to.clone());
+    let (mut from, to) = (from.clone(), to.clone());
     blocking(move || {
+        from.path = super::home::of(&from.path)?;
         let (a, b) = (closed(&from)?, closed(&to)?);
         let config = &from.journal;
         match (from.backend, to.backend) {
@@ -62,7 +64,7 @@ pub enum IndexState {
     Empty,
     /// At the journal's end, every record readable.
     Current,
-    /// The store was not closed in order; the next open brings the index to the journal's end.
+    /// The store was not closed in order; the next open brings the index to the journal's end, as was tried on a copy.
     Behind,
 }
 
@@ -77,7 +79,7 @@ pub struct Checked {
     /// Records in the newest base file.
     pub base_records: u64,
     pub index: IndexState,
-    /// Of the index, if it is current.
+    /// Of the index, or of what the next open will make of it.
     pub records: u64,
     pub bytes: u64,
     /// Parts of values that belong to no record: wasted space, no damage.
@@ -86,15 +88,16 @@ pub struct Checked {
 
 /// Checks every frame, base file and record of a closed store. Damage is [`Error::Corrupt`].
 pub async fn check(cfg: &StoreConfig) -> Result<Checked> {
-    let cfg = cfg.clone();
+    let mut cfg = cfg.clone();
     blocking(move || {
         if !cfg.path.exists() {
             return Err(Error::Backend(format!("there is no store at {}", cfg.path.display())));
         }
+        cfg.path = super::home::of(&cfg.path)?;
         let layout = closed(&cfg)?;
         match cfg.backend {
-            Backend::Sled => embedded::check(&layout, &SledOpener::new(&layout, &cfg.journal)),
-            Backend::Redb => embedded::check(&layout, &RedbOpener::new(&layout, &cfg.journal)),
+            Backend::Sled => embedded::check(&layout, |l| SledOpener::new(l, &cfg.journal)),
+            Backend::Redb => embedded::check(&layout, |l| RedbOpener::new(l, &cfg.journal)),
             Backend::Memory => Err(no_files()),
         }
     })

@@ -210,6 +210,73 @@ async fn a_check_finds_damage() {
     }
 }
 
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_tree(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+/// A copy taken of a running store is no closed one: it is as sound as what the next open makes of it, and the check
+/// says just that, whatever befell the copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_a_live_copy_says_what_recovery_does() {
+    for backend in [Backend::Sled, Backend::Redb] {
+        let s = OnDisk::new(backend);
+        let p = s.open().await;
+        fill(&*p).await;
+        let live = tempfile::tempdir().unwrap();
+        copy_tree(&s.config.path, &live.path().join("live"));
+        let records = all(&*p).await.1.len() as u64;
+        p.close().await.unwrap();
+        let (mut sound, mut broken) = (0, 0);
+        for case in 0..16u64 {
+            let path = live.path().join(format!("case-{case}"));
+            copy_tree(&live.path().join("live"), &path);
+            let mut files: Vec<_> =
+                ["journal", ""].iter().flat_map(|d| std::fs::read_dir(path.join(d)).unwrap()).collect();
+            files.retain(|e| e.as_ref().unwrap().file_type().unwrap().is_file());
+            let mut files: Vec<_> = files.into_iter().map(|e| e.unwrap().path()).collect();
+            files.retain(|p| p.extension().is_some_and(|e| e == "seg" || e == "base" || e == "redb"));
+            files.sort();
+            if case > 0 {
+                // One file damaged, cut or gone.
+                let file = &files[case as usize % files.len()];
+                let mut bytes = std::fs::read(file).unwrap();
+                match case % 3 {
+                    0 => bytes.truncate(bytes.len() / 2),
+                    1 => {
+                        let at = bytes.len() / 4;
+                        bytes.iter_mut().skip(at).take(64).for_each(|b| *b ^= 0xa5);
+                    }
+                    _ => bytes.clear(),
+                }
+                std::fs::write(file, bytes).unwrap();
+            }
+            let config = StoreConfig { path, ..s.config.clone() };
+            let said = check(&config).await;
+            let opened = match open_physical(&config).await {
+                Ok(p) => p.scan(&[], None, usize::MAX).await.map(|found| found.len() as u64),
+                Err(e) => Err(e),
+            };
+            match (&said, &opened) {
+                (Ok(checked), Ok(found)) => {
+                    sound += 1;
+                    assert_eq!(checked.records, *found, "{backend:?} case {case}");
+                    assert!(case > 0 || *found == records);
+                }
+                (Err(_), Err(_)) => broken += 1,
+                _ => panic!("{backend:?} case {case}: the check says {said:?}, opening {opened:?}"),
+            }
+        }
+        assert!(sound > 0 && broken > 0, "{backend:?}: {sound} sound, {broken} broken");
+    }
+}
+
 /// Whatever happens to sled's own files, the store is built again from base and journal.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ruined_sled_is_built_again() {

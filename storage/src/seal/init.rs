@@ -71,12 +71,13 @@ pub async fn begin(sealed: SealedStore, p: InitParams) -> Result<Initialising, E
     };
     let anchor = inner.anchor.take_over();
     anchor.write(&Anchor::begun(store_id))?;
-    clear(&*inner.physical).await?;
+    let physical = inner.physical();
+    clear(&*physical).await?;
 
     let (keys, scope) = Keys::new(&inner.arena);
     let made = make(inner, &scope, store_id, p).await?;
     let start = Start {
-        physical: inner.physical.clone(),
+        physical,
         store_id,
         scope,
         keyring: made.keyring,
@@ -124,7 +125,8 @@ async fn make(inner: &Inner, scope: &Arena, store_id: Uuid, p: InitParams) -> Re
         root: wrap_root(p.cipher, store_id, &master.unseal, &master.root)?,
         keyring: seal_file(store_id, &master.root, &keyring)?,
     };
-    let seq = inner.physical.seq() + 1;
+    let physical = inner.physical();
+    let seq = physical.seq() + 1;
     let head = Head {
         opened: false,
         raised: false,
@@ -142,7 +144,7 @@ async fn make(inner: &Inner, scope: &Arena, store_id: Uuid, p: InitParams) -> Re
         (boot::head(), stored),
     ];
     let ops = records.into_iter().map(|(key, value)| Op::Put { key, value }).collect();
-    let outcome = inner.physical.apply(Fence(0), vec![Txn { ops, ..Txn::default() }]).await?;
+    let outcome = physical.apply(Fence(0), vec![Txn { ops, ..Txn::default() }]).await?;
     if outcome != [Outcome::Applied { seq }] {
         return Err(Error::Failed("the backend did not take the first records".into()));
     }

@@ -1,9 +1,9 @@
 //! Unseal: shares, unseal key, root key, keyring, head, every record, in this order; any failure leaves nothing behind.
 
-use super::{Inner, Keys, SealConfig};
+use super::{Inner, Keys, SealConfig, restore};
 use crate::anchor::{Found, Phase};
 use crate::barrier::{KEY_BYTES, Label, Subject};
-use crate::head::verify::Verify;
+use crate::head::verify::{Scan, Verify, find};
 use crate::head::{ClearHead, Head, PartitionId, boot, digest, split};
 use crate::keyring::{self, Keyring, unwrap_root};
 use crate::physical::{Key as StorageKey, Physical};
@@ -11,11 +11,10 @@ use crate::store::committer::change::Change;
 use crate::store::committer::state::{Boot, Part, State};
 use crate::store::shared::{Master, open_with};
 use crate::store::{Start, Store};
-use crate::{Error, Space, UnsealError, shamir};
+use crate::{Error, Space, UnsealError, shamir, worker};
 use secmem::{Arena, SecretBytes};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub async fn unseal(
@@ -24,17 +23,22 @@ pub async fn unseal(
     accept_rollback: bool,
 ) -> Result<Store, UnsealError> {
     let place = inner.take_place().await?;
+    let waiting = inner.pending.lock().clone();
+    if let Some(waiting) = waiting {
+        restore::complete(inner, &waiting, shares, accept_rollback).await?;
+    }
     let standing = inner.examine().await?;
     if !standing.is_initialised() {
         return Err(Error::NotInitialised.into());
     }
-    let boot = read_boot(&*inner.physical).await?;
+    let physical = inner.physical();
+    let boot = read_boot(&physical).await?;
     let config = SealConfig::decode(&boot.config)?;
     let store_id = config.store_id()?;
     let (keys, scope) = Keys::new(&inner.arena);
     let master = open_master(&scope, &config, &boot, shares)?.ok_or(UnsealError::WrongShares)?;
     let keyring = open_keyring(&scope, store_id, &master, &boot)?;
-    let (head, digest) = open_head(&*inner.physical, store_id, &keyring, &boot).await?;
+    let (head, digest) = open_head(&physical, store_id, &keyring, &boot).await?;
 
     let anchor = inner.anchor.read()?;
     let mut rollback = standing.rollback().map(str::to_owned);
@@ -51,9 +55,9 @@ pub async fn unseal(
         anchored.max(head.epoch).saturating_add(1)
     });
 
-    let partitions = verify(inner.physical.clone(), store_id, keyring.clone(), head.clone()).await?;
+    let partitions = verify(physical.clone(), store_id, keyring.clone(), head.clone()).await?;
     let start = Start {
-        physical: inner.physical.clone(),
+        physical,
         store_id,
         scope,
         keyring,
@@ -80,23 +84,25 @@ pub async fn unseal(
         return Err(e.into());
     }
     *inner.standing.lock() = super::Standing::Sealed { rollback: None };
+    inner.proven();
     Ok(store)
 }
 
-async fn read_boot(physical: &dyn Physical) -> Result<Boot, Error> {
-    let read = async |key: StorageKey, what: &str| match physical.get(&key).await? {
-        Some(record) => Ok(record.value),
-        None => Err(Error::Integrity(format!("{what} is missing"))),
-    };
+/// The records that are read without keys.
+pub async fn read_boot(source: &dyn Scan) -> Result<Boot, Error> {
     Ok(Boot {
-        config: read(boot::config(), "the seal configuration").await?,
-        root: read(boot::root(), "the wrapped root key").await?,
-        keyring: read(boot::keyring(), "the keyring file").await?,
+        config: found(source, &boot::config(), "the seal configuration").await?,
+        root: found(source, &boot::root(), "the wrapped root key").await?,
+        keyring: found(source, &boot::keyring(), "the keyring file").await?,
     })
 }
 
+async fn found(source: &dyn Scan, key: &StorageKey, what: &str) -> Result<Vec<u8>, Error> {
+    find(source, key).await?.ok_or_else(|| Error::Integrity(format!("{what} is missing")))
+}
+
 /// The unseal key straight into the arena, and the root key by it; `None` when the shares are not this vault's.
-fn open_master(
+pub fn open_master(
     scope: &Arena,
     config: &SealConfig,
     boot: &Boot,
@@ -117,21 +123,22 @@ pub fn combine(scope: &Arena, shares: &[SecretBytes]) -> Result<Option<secmem::K
     Ok(combined.is_ok().then_some(key))
 }
 
-fn open_keyring(scope: &Arena, store_id: Uuid, master: &Master, boot: &Boot) -> Result<Keyring, Error> {
+/// The keys of the keyring file.
+pub fn open_keyring(scope: &Arena, store_id: Uuid, master: &Master, boot: &Boot) -> Result<Keyring, Error> {
     let plain = keyring::open_file(store_id, &master.root, boot.keyring.clone())?;
     let plain = plain.ok_or_else(|| Error::Integrity("the keyring file is not what was written".into()))?;
     keyring::decode(scope, &plain)
 }
 
 /// The head and the digest of its stored form, checked against the boot records.
-async fn open_head(
-    physical: &dyn Physical,
+pub async fn open_head(
+    source: &dyn Scan,
     store_id: Uuid,
     keyring: &Keyring,
     boot: &Boot,
 ) -> Result<(Head, [u8; 32]), Error> {
     let wrong = || Error::Integrity("the head is not what was written".into());
-    let stored = physical.get(&boot::head()).await?.ok_or_else(wrong)?.value;
+    let stored = find(source, &boot::head()).await?.ok_or_else(wrong)?;
     let seq = ClearHead::read(&stored).ok_or_else(wrong)?.seq;
     let digest = digest(&[&stored]);
     let (clear, record) = split(&stored).ok_or_else(wrong)?;
@@ -156,16 +163,8 @@ async fn verify(
     keyring: Keyring,
     head: Head,
 ) -> Result<HashMap<PartitionId, Part>, Error> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().map_err(|e| Error::Worker(e.to_string()))?;
-    let (done, result) = oneshot::channel();
-    let run = move || {
-        let verify = Verify { physical: &*physical, store_id, keyring: &keyring, head: &head };
-        let _ = done.send(runtime.block_on(verify.run()));
-    };
-    std::thread::Builder::new()
-        .name("storage-verify".into())
-        .spawn(run)
-        .map_err(|e| Error::Worker(e.to_string()))?;
-    result.await.map_err(|_| Error::Worker("the check of the store ended early".into()))?
+    worker::apart("storage-verify", async move {
+        Verify { source: &physical, store_id, keyring: &keyring, head: &head }.run().await
+    })
+    .await?
 }

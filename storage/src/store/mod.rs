@@ -133,7 +133,7 @@ impl Store {
         Ok(Store { inner: Arc::new(Inner { shared, queue }) })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 

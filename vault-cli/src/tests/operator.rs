@@ -164,3 +164,62 @@ fn a_root_token_step_by_step() {
     ]);
     assert!(code == 1 && out.is_empty());
 }
+
+/// A snapshot with one record.
+fn snapshot() -> Vec<u8> {
+    let manifest = br#"{"store_id":"id","sequence":7,"epoch":1}"#;
+    let mut file = b"VLTDSNAP".to_vec();
+    for n in [1, manifest.len() as u32] {
+        file.extend_from_slice(&n.to_be_bytes());
+    }
+    file.extend_from_slice(manifest);
+    for n in [3u32, 2] {
+        file.extend_from_slice(&n.to_be_bytes());
+    }
+    file.extend_from_slice(b"keyva");
+    file.extend_from_slice(&u32::MAX.to_be_bytes());
+    file.extend_from_slice(&1u64.to_be_bytes());
+    file.extend_from_slice(&[7; 32]);
+    file
+}
+
+#[test]
+fn a_snapshot_is_inspected_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.snap");
+    let server = Server::table(&[]);
+    let mut world = server.world();
+    let whole = snapshot();
+    std::fs::write(&path, &whole).unwrap();
+    let args = ["operator", "snapshot", "inspect", path.to_str().unwrap(), "-format=json"];
+    let (code, out, err) = world.run(&args);
+    assert_eq!(code, 0, "{err}");
+    let said: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((said["sequence"].as_u64(), said["records"].as_u64()), (Some(7), Some(1)));
+    for cut in 0..whole.len() {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        assert_eq!(world.run(&args).0, 1, "cut to {cut}");
+    }
+    std::fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
+    assert_eq!(world.run(&args).0, 1);
+}
+
+#[test]
+fn a_snapshot_that_does_not_come_whole_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.snap");
+    let server = Server::table(&[
+        ("GET sys/storage/snapshot", 200, "VLTDSNAP and then nothing"),
+        ("PUT sys/storage/snapshot/restore", 200, r#"{"data":{"sequence":7},"warnings":["waits"]}"#),
+    ]);
+    let mut world = server.world();
+    let (code, _, err) = world.run(&["operator", "snapshot", "save", path.to_str().unwrap()]);
+    assert!(code == 1 && !err.is_empty(), "{err}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    std::fs::write(&path, b"mine").unwrap();
+    let (code, ..) = world.run(&["operator", "snapshot", "save", path.to_str().unwrap()]);
+    assert_eq!((code, std::fs::read(&path).unwrap()), (1, b"mine".to_vec()), "nothing is written over");
+    let (code, out, _) = world.run(&["operator", "snapshot", "restore", "a.snap", "-dry-run"]);
+    assert!(code == 0 && out.contains("nothing was changed"), "{out}");
+    assert_eq!(server.last().1, r#"{"dry_run":true,"name":"a.snap"}"#);
+}

@@ -39,6 +39,7 @@ pub fn encode(reply: Reply) -> Response<Answer> {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             encoded(status, serde_json::to_vec(&json))
         }
+        ReplyBody::Download(download) => super::download::response(download),
         ReplyBody::Error(error) => {
             if error.kind() == ErrorKind::Internal {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

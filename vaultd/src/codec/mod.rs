@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod body;
+mod download;
 mod envelope;
 mod framing;
 mod head;

@@ -3,7 +3,7 @@
 use super::listeners::{gateway, listeners};
 use super::reader::{Findings, Reader, check_keys, of_kind};
 use super::source::{RawConfig, Section};
-use super::{AuditConfig, Config, LogFormat, Network, Problem, StorageBackend, StorageConfig};
+use super::{AuditConfig, Config, LogFormat, Network, Problem, SnapshotBlock, StorageBackend, StorageConfig};
 use crate::limits as l;
 use crate::listener::Bind;
 use secmem::process::MemoryLock;
@@ -29,6 +29,7 @@ pub(super) fn build(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
     let listeners = listeners(raw, &mut findings);
     let gateway = gateway(raw, &mut findings);
     let audit = audits(raw, &mut findings);
+    let snapshot = snapshot(raw, &mut findings);
     seal(raw, &mut findings);
     let mut config = root_config(&root, &mut findings);
     config.state_dir = config.state_dir.take().or_else(|| beside(storage.path.as_deref()));
@@ -40,6 +41,7 @@ pub(super) fn build(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
     config.listeners = listeners;
     config.gateway = gateway;
     config.audit = audit;
+    config.snapshot = snapshot;
     if config.default_lease_ttl > config.max_lease_ttl {
         findings.problem(&root, "default_lease_ttl", "is longer than max_lease_ttl");
     }
@@ -147,6 +149,7 @@ fn root_config<'a>(root: &'a Section, findings: &mut Findings<'a>) -> Config {
         listeners: Vec::new(),
         gateway: None,
         audit: Vec::new(),
+        snapshot: None,
         audit_dirs: paths(&mut r, "audit_dirs"),
         audit_head: audit_head(&mut r),
         default_lease_ttl: r.duration("default_lease_ttl").unwrap_or(lease),
@@ -316,6 +319,26 @@ fn audit_places<'a>(raw: &'a RawConfig, config: &Config, findings: &mut Findings
             findings.problem(section, "path", "lies where the vault keeps files of its own");
         }
     }
+}
+
+fn snapshot<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) -> Option<SnapshotBlock> {
+    let mut found = of_kind(raw, "snapshot");
+    let section = found.next()?;
+    if let Some(second) = found.next() {
+        findings.problems.push(Problem::new(&second.file, "there is more than one snapshot block"));
+    }
+    let mut r = Reader { section, findings };
+    let path = r.path("path").filter(|p| p.is_absolute());
+    if path.is_none() {
+        r.problem("path", "must be the absolute path of a directory");
+    }
+    let interval = r.duration("interval").unwrap_or_default();
+    if !interval.is_zero() && interval < l::MIN_SNAPSHOT_INTERVAL {
+        r.problem("interval", "is shorter than a second");
+    }
+    let retain = r.value("retain", field::unsigned).unwrap_or(l::DEFAULT_SNAPSHOTS);
+    let retain = usize::try_from(retain).unwrap_or(usize::MAX);
+    Some(SnapshotBlock { path: path?, interval, retain })
 }
 
 fn seal<'a>(raw: &'a RawConfig, findings: &mut Findings<'a>) {

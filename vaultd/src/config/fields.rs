@@ -240,6 +240,16 @@ pub const AUDIT: &[Field] = &[
     ignored("local", ONE_NODE),
 ];
 
+pub const SNAPSHOT: &[Field] = &[
+    required(
+        "path",
+        "\"/var/backups/vaultd\"",
+        "Directory of the snapshots, which are restored from there too; best on another disk.",
+    ),
+    live("interval", "", "How often one is taken, such as 24h. Default: never by itself."),
+    live("retain", "7", "How many of them are kept; 0: all."),
+];
+
 pub const SEAL: &[Field] = &[ignored("disabled", "the seal in use is the only one")];
 
 /// Every block.
@@ -278,6 +288,14 @@ pub const STANZAS: &[Stanza] = &[
         arity: 2,
         doc: "Audit devices, by name. With none, requests are served unrecorded.",
         fields: AUDIT,
+        shown: true,
+    },
+    Stanza {
+        kind: "snapshot",
+        labels: &[],
+        arity: 0,
+        doc: "Snapshots of the whole vault, encrypted as it is stored.",
+        fields: SNAPSHOT,
         shown: true,
     },
     Stanza {

@@ -115,6 +115,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// The `snapshot` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotBlock {
+    /// Where snapshots are put, and restored from.
+    pub path: PathBuf,
+    /// Zero: none is taken by itself.
+    pub interval: Duration,
+    /// 0: all are kept.
+    pub retain: usize,
+}
+
 /// What the daemon does.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -125,6 +136,7 @@ pub struct Config {
     /// The gateway's data plane.
     pub gateway: Option<ListenerConfig>,
     pub audit: Vec<AuditConfig>,
+    pub snapshot: Option<SnapshotBlock>,
     pub audit_dirs: Vec<PathBuf>,
     /// Where the audit's heads are exported to.
     pub audit_head: Option<HeadExport>,

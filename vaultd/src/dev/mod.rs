@@ -237,6 +237,7 @@ impl Operator {
             ReplyBody::Error(e) => Err(refused(e.message().to_owned())),
             ReplyBody::Bare { status, json } if status < 400 => Ok(json),
             ReplyBody::Bare { status, .. } => Err(refused(format!("status {status}"))),
+            ReplyBody::Download(_) => Err(refused("a file".to_owned())),
             ReplyBody::Envelope { response, auth, .. } => Ok(json!({
                 "data": response.data,
                 "auth": auth.map(|a| json!({"client_token": a.client_token.expose_secret()})),

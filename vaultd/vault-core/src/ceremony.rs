@@ -200,6 +200,35 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     Ok((answer, true))
 }
 
+/// `POST` and `DELETE sys/storage/snapshot/restore` while sealed: puts a snapshot up to be restored by the next unseal, or
+/// gives that up. It replaces nothing by itself; yet only the operator may make the vault ask for it.
+pub async fn restore(core: &Arc<Core>, r: &Incoming) -> Answer {
+    let answer = try_restore(core, r).await;
+    core.note(r, "sys/storage/snapshot/restore", answer.as_ref().err());
+    answer
+}
+
+async fn try_restore(core: &Arc<Core>, r: &Incoming) -> Answer {
+    let fresh = !core.store.status().initialized;
+    let here = fresh && (core.config.allow_remote_init || r.connection.is_local());
+    if !here && r.connection.transport != vault_logical::Transport::Unix {
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "a sealed vault takes this from the operator's unix socket only, an empty one from this machine",
+        ));
+    }
+    let mut progress = core.ceremony.lock().await;
+    progress.reset();
+    if r.verb == crate::exchange::Verb::Delete {
+        let there = core.store.cancel_restore().await.map_err(fault::storage)?;
+        return Ok((json!({ "cancelled": there }), false));
+    }
+    let (summary, staged) = crate::sys::snapshot::restore(&core.store, &core.snapshots, &r.data).await?;
+    let mut data = crate::sys::snapshot::describe(&summary);
+    data.insert("restore_pending".into(), staged.into());
+    Ok((json!({ "data": data, "warnings": [crate::sys::snapshot::WAITS] }), false))
+}
+
 /// Opens the barrier and publishes the unsealed core, last of all: any failure on the way
 /// leaves it sealed and wiped.
 async fn open(core: &Arc<Core>, shares: &[secmem::SecretBytes], accept_rollback: bool) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::audit::{DeviceConfig, SealedRing};
 use crate::exchange::{Exchange, Incoming, Reply, ReplyBody, Verb};
 use crate::mounts::SystemTtl;
 use crate::seal::Progress;
+use crate::snapshots::{SnapshotConfig, SnapshotFigures, Snapshots};
 use crate::unsealed::Unsealed;
 use crate::{ceremony, fault, status};
 use arc_swap::ArcSwapOption;
@@ -73,6 +74,8 @@ pub struct CoreConfig {
     pub allow_remote_init: bool,
     /// What health and seal-status report.
     pub version: String,
+    /// Where snapshots lie and when they are taken.
+    pub snapshots: Option<SnapshotConfig>,
     pub cluster_name: String,
     pub process: ProcessReport,
     pub hooks: Arc<dyn Hooks>,
@@ -86,6 +89,7 @@ pub struct Core {
     pub(crate) ceremony: tokio::sync::Mutex<Progress>,
     /// Attempts made while sealed; the first records after unseal.
     pub(crate) ring: SealedRing,
+    pub(crate) snapshots: Arc<Snapshots>,
 }
 
 impl Core {
@@ -101,13 +105,21 @@ impl Core {
             Arc::new(move || clock.now().unix_nanos()),
         )
         .await?;
+        let data = Some(config.store.path.as_path()).filter(|p| !p.as_os_str().is_empty());
+        let snapshots = Arc::new(Snapshots::new(config.snapshots.clone(), data));
         Ok(Arc::new(Core {
+            snapshots,
             config,
             store,
             unsealed: ArcSwapOption::empty(),
             ceremony: tokio::sync::Mutex::new(Progress::default()),
             ring: SealedRing::default(),
         }))
+    }
+
+    /// How snapshots went.
+    pub fn snapshot_figures(&self) -> SnapshotFigures {
+        self.snapshots.figures()
     }
 
     /// The running vault, if it is unsealed.
@@ -124,6 +136,8 @@ impl Core {
         self.config.hooks.cut_streams().await;
         core.stop().await;
         drop(core);
+        // A restore may have been put up meanwhile.
+        self.store.reexamine().await;
         self.config.hooks.close_connections().await;
         self.config.hooks.wipe_stacks();
         tracing::info!("sealed");
@@ -195,6 +209,11 @@ impl Core {
             (Verb::Read, "sys/leader") => (200, status::leader(self), false),
             (Verb::Read, "sys/init") => (200, status::init(self), false),
             (Verb::Write, "sys/init") => return Some(ceremony::reply(r.id, ceremony::init(self, r).await)),
+            (Verb::Write | Verb::Delete, "sys/storage/snapshot/restore")
+                if self.unsealed.load().is_none() =>
+            {
+                return Some(ceremony::reply(r.id, ceremony::restore(self, r).await));
+            }
             (Verb::Write, "sys/unseal") => {
                 return Some(ceremony::reply(r.id, ceremony::unseal(self, r).await));
             }

@@ -54,6 +54,13 @@ pub struct IssuedAuth {
     pub num_uses: u64,
 }
 
+/// A file to be sent; it has no name any more and is gone with this.
+pub struct Download {
+    pub file: std::fs::File,
+    /// Bytes of it.
+    pub length: u64,
+}
+
 /// The one form of an answer. Only the pipeline makes one, from a recorded outcome.
 pub struct Reply {
     pub request_id: RequestId,
@@ -81,6 +88,8 @@ pub enum ReplyBody {
         status: u16,
         json: Value,
     },
+    /// A file, as it is.
+    Download(Download),
     Error(Error),
 }
 

@@ -106,6 +106,12 @@ pub const MAX_INVOKE_CACHE: usize = 4096;
 pub const MAX_FILL_CHANGES: usize = 64;
 /// How often a gateway call under way looks whether its caller's token or login still stands.
 pub const GRANT_RECHECK: std::time::Duration = std::time::Duration::from_secs(1);
+/// A snapshot of the schedule that failed is tried again after this long.
+pub const SNAPSHOT_RETRY: std::time::Duration = std::time::Duration::from_secs(300);
+/// The schedule of snapshots is looked at this often.
+pub const SNAPSHOT_TICK: std::time::Duration = std::time::Duration::from_secs(1);
+/// Most snapshots that a LIST shows.
+pub const MAX_SNAPSHOTS: usize = 10_000;
 /// Longest wait for one step of sealing; the keys are wiped all the same.
 pub const SEAL_STEP: std::time::Duration = std::time::Duration::from_secs(3);
 /// Longest time a provider's key is used without reading it again.

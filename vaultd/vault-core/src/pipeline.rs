@@ -500,9 +500,10 @@ impl Unsealed {
                     }
                     tracing::info!("rekey complete");
                 }
-                let body = match done.bare {
-                    Some(json) => ReplyBody::Bare { status: 200, json },
-                    None => ReplyBody::Envelope {
+                let body = match (done.bare, done.download) {
+                    (Some(json), _) => ReplyBody::Bare { status: 200, json },
+                    (None, Some(download)) => ReplyBody::Download(download),
+                    (None, None) => ReplyBody::Envelope {
                         response: done.response,
                         auth: done.auth,
                         flatten: done.flatten,

@@ -40,12 +40,27 @@ pub fn health(core: &Core, query: &Data) -> (u16, Value, bool) {
         "echo_duration_ms": 0,
         "clock_skew_ms": 0,
         "replication_primary_canary_age_ms": 0,
+        "snapshot": snapshot(core),
     });
     if let (false, Value::Object(b)) = (sealed, &mut body) {
         b.insert("cluster_name".into(), core.config.cluster_name.as_str().into());
         b.insert("cluster_id".into(), status.store_id.to_string().into());
     }
     (http, body, false)
+}
+
+/// Age and outcome of the newest snapshot; null when none are configured or taken.
+fn snapshot(core: &Core) -> Value {
+    let figures = core.snapshots.figures();
+    if figures.last_success.is_none() && core.snapshots.interval().is_none() {
+        return Value::Null;
+    }
+    let now = core.config.clock.now();
+    json!({
+        "age_seconds": core.snapshots.age(now),
+        "last_attempt": if figures.last_error.is_some() { "failed" } else { "ok" },
+        "overdue": core.snapshots.is_overdue(now),
+    })
 }
 
 /// `sys/seal-status`, with what this server adds: how keys are held and what is dangerous.
@@ -71,6 +86,9 @@ pub fn render(core: &Core, progress: usize, nonce: &str) -> Value {
     if let Some(why) = &s.rollback {
         warnings.push(format!("unseal needs -accept-rollback: {why}"));
     }
+    if core.snapshots.is_overdue(core.config.clock.now()) {
+        warnings.push("the newest snapshot is older than two intervals, or there is none".into());
+    }
     json!({
         "type": "shamir",
         "initialized": s.initialized,
@@ -87,6 +105,7 @@ pub fn render(core: &Core, progress: usize, nonce: &str) -> Value {
         "cluster_name": core.config.cluster_name,
         "cluster_id": s.store_id.to_string(),
         "storage_type": s.backend,
+        "restore_pending": s.restore_pending,
         "key_memory": core.config.process.key_memory,
         "memory_locked": core.config.process.locked,
         "anchor_on_other_device": s.anchor_on_other_device,

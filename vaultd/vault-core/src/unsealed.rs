@@ -6,12 +6,15 @@ use crate::charge::ChargeLocks;
 use crate::core::{Core, HeadExport, Hooks};
 use crate::devices;
 use crate::dispatch::InvokeCache;
-use crate::limits::{SEAL_STEP, SWEEP_INTERVAL};
+use crate::limits::{SEAL_STEP, SNAPSHOT_TICK, SWEEP_INTERVAL};
 use crate::mounts::{Mounts, SystemTtl};
+use crate::pipeline::NoReader;
 use crate::policies::Policies;
+use crate::snapshots::Snapshots;
 use crate::sys::generate_root::Attempt;
 use crate::sys::rekey::Rekey;
 use crate::token::{TokenStore, TtlDefaults};
+use crate::view::MountView;
 use crate::{fault, sys};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -34,6 +37,7 @@ pub struct Unsealed {
     pub(crate) generate_root: tokio::sync::Mutex<Option<Attempt>>,
     pub(crate) invoke: InvokeCache,
     head_export: Option<HeadExport>,
+    pub(crate) snapshots: Arc<Snapshots>,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
@@ -69,6 +73,7 @@ impl Unsealed {
             generate_root: tokio::sync::Mutex::new(None),
             invoke: InvokeCache::default(),
             head_export: config.audit_head.clone(),
+            snapshots: core.snapshots.clone(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
             store,
@@ -90,9 +95,21 @@ impl Unsealed {
         if unsealed.store.epoch_raised() {
             tracing::warn!("the store was rolled back and accepted: revoking every token");
             unsealed.tokens.revoke_all().await?;
+            unsealed.settle_engines().await?;
             unsealed.store.settle_epoch().await.map_err(fault::storage)?;
         }
         Ok(unsealed)
+    }
+
+    /// Every engine ends what must not go backwards, such as the codes that it has seen.
+    async fn settle_engines(&self) -> Result<()> {
+        for m in self.mounts.all() {
+            let mut txn = self.store.begin();
+            let mut view = MountView::new(&mut txn, m.space);
+            m.engine.rolled_back(&mut self.context(&mut view, &m, &NoReader)).await?;
+            txn.commit().await.map_err(fault::commit)?;
+        }
+        Ok(())
     }
 
     /// Caches hear of every change before its commit is acknowledged.
@@ -140,7 +157,21 @@ impl Unsealed {
                 }
             }
         });
-        self.jobs.lock().push(sweeper.abort_handle());
+        let weak = Arc::downgrade(self);
+        let snapshots = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SNAPSHOT_TICK).await;
+                let Some(u) = weak.upgrade() else { return };
+                if !u.snapshots.is_due(u.clock.now()) {
+                    continue;
+                }
+                match u.snapshots.take(&u.store, &*u.clock).await {
+                    Ok(saved) => tracing::info!(path = %saved.path.display(), "snapshot taken"),
+                    Err(e) => tracing::error!(error = ?e, "no snapshot was taken; it will be tried again"),
+                }
+            }
+        });
+        self.jobs.lock().extend([sweeper.abort_handle(), snapshots.abort_handle()]);
         let Some(export) = self.head_export.clone() else { return };
         let weak = Arc::downgrade(self);
         let exporter = tokio::spawn(async move {

@@ -148,6 +148,12 @@ pub trait Engine: Send + Sync {
     /// A record of this mount changed (on this node or another): drop what was derived from it.
     fn invalidate(&self, _path: &str) {}
 
+    /// The store was set back to an earlier state: whatever was counted or used up since is no longer known. Ends what
+    /// would be accepted a second time because of that, before anything is served.
+    async fn rolled_back(&self, _cx: &mut Context<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Checks a mount's options when it is enabled or tuned.
     fn check_options(&self, _options: &std::collections::BTreeMap<String, String>) -> Result<()> {
         Ok(())

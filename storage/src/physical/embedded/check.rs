@@ -1,5 +1,6 @@
 //! A structural check of a closed store: every frame, every base file, every record.
 
+use super::open::recover;
 use super::{Index, IndexCheck, Layout, Opener};
 use crate::journal::base;
 use crate::journal::clean::Clean;
@@ -8,12 +9,18 @@ use crate::journal::log::{self, Journal};
 use crate::physical::memory::stored_key;
 use crate::physical::open::{Checked, IndexState};
 use crate::physical::{Error, Result};
+use std::path::Path;
+use std::{fs, io};
 
+/// Beside the store, while it is checked.
+const SCRATCH: &str = "check.tmp";
 /// Records read at a time.
 const PAGE: usize = 256;
 
-/// Changes nothing but the index's own files, as opening them does.
-pub(crate) fn check<O: Opener>(layout: &Layout, opener: &O) -> Result<Checked> {
+/// Changes nothing but the index's own files, as opening them does; a store that was not closed in order, such as the
+/// copy of a running one, is as sound as what the next open would make of it.
+pub(crate) fn check<O: Opener>(layout: &Layout, make: impl Fn(&Layout) -> O) -> Result<Checked> {
+    let opener = &make(layout);
     let dir = RealDir::open(&layout.journal())?;
     let Some(journal) = Journal::read(&dir)? else {
         let index = opener.open()?;
@@ -40,15 +47,87 @@ pub(crate) fn check<O: Opener>(layout: &Layout, opener: &O) -> Result<Checked> {
         .count;
     }
     if !journal.clean {
-        // What the index holds now says nothing: the next open brings it to the journal's end.
         covered::<O::Index>(&journal)?;
         checked.index = IndexState::Behind;
+        let found = recovered(&dir, layout, make, &journal)?;
+        (checked.records, checked.bytes, checked.strays) = (found.records, found.bytes, found.strays);
         return Ok(checked);
     }
-    let found = index(&dir, opener, &journal)?;
-    checked.index = IndexState::Current;
+    let found = match index(&dir, opener, &journal) {
+        // The next open builds it again.
+        Err(Error::Corrupt(_)) if !O::Index::SURVIVES_POWER_CUT => {
+            covered::<O::Index>(&journal)?;
+            checked.index = IndexState::Behind;
+            recovered(&dir, layout, make, &journal)?
+        }
+        found => {
+            checked.index = IndexState::Current;
+            found?
+        }
+    };
     (checked.records, checked.bytes, checked.strays) = (found.records, found.bytes, found.strays);
     Ok(checked)
+}
+
+/// What the index holds by itself says nothing: so the recovery of the next open is carried out on a copy, and only its
+/// outcome counts.
+fn recovered<O: Opener>(
+    dir: &dyn Dir,
+    layout: &Layout,
+    make: impl Fn(&Layout) -> O,
+    journal: &Journal,
+) -> Result<IndexCheck> {
+    let scratch = layout.root().join(SCRATCH);
+    remove_all(&scratch)?;
+    let done = recovered_in(&scratch, dir, layout, make, journal);
+    remove_all(&scratch)?;
+    done
+}
+
+fn recovered_in<O: Opener>(
+    scratch: &Path,
+    dir: &dyn Dir,
+    layout: &Layout,
+    make: impl Fn(&Layout) -> O,
+    journal: &Journal,
+) -> Result<IndexCheck> {
+    let copy = Layout::open_any(scratch, O::Index::NAME)?;
+    let index = layout.index(O::Index::NAME);
+    if O::Index::SURVIVES_POWER_CUT && index.is_file() {
+        fs::copy(index, copy.index(O::Index::NAME))?;
+    }
+    let ready = recover(dir, &make(&copy), journal)?;
+    let applied = ready.index.applied()?;
+    if applied != journal.last {
+        return Err(Error::Corrupt(format!(
+            "the index is at sequence {applied}, the journal ends at {}",
+            journal.last
+        )));
+    }
+    walk(&ready.index, journal)
+}
+
+pub(super) fn remove_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Every record, in order, none of it newer than the journal.
+fn walk<I: Index>(index: &I, journal: &Journal) -> Result<IndexCheck> {
+    let mut found = IndexCheck::default();
+    pages(index, |key, record| {
+        stored_key(key.to_vec())?;
+        if record.rev > journal.last {
+            return Err(Error::Corrupt("a record is newer than the journal".into()));
+        }
+        found.records += 1;
+        found.bytes += (key.len() + record.value.len()) as u64;
+        Ok(())
+    })?;
+    found.strays = index.strays()?;
+    Ok(found)
 }
 
 /// Whether base and journal hold every change, where the index alone would not do.
@@ -75,17 +154,7 @@ fn index<O: Opener>(dir: &dyn Dir, opener: &O, journal: &Journal) -> Result<Inde
             journal.last
         )));
     }
-    let mut found = IndexCheck::default();
-    pages(&index, |key, record| {
-        stored_key(key.to_vec())?;
-        if record.rev > journal.last {
-            return Err(Error::Corrupt("a record is newer than the journal".into()));
-        }
-        found.records += 1;
-        found.bytes += (key.len() + record.value.len()) as u64;
-        Ok(())
-    })?;
-    found.strays = index.strays()?;
+    let found = walk(&index, journal)?;
     index.sync()?;
     drop(index);
     clean.write(dir)?;

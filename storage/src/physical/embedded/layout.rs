@@ -3,6 +3,7 @@
 //! ```text
 //! <path>/LOCK                      locked while open
 //! <path>/FORMAT                    "vaultd-storage 1 <backend>"
+//! <path>/before-format-N/          a copy from before the upgrade to format N
 //! <path>/MOVED                     where a migration takes or took this store: it must not be
 //!                                  written any more
 //! <path>/INCOMPLETE                how far a migration into this store is
@@ -13,10 +14,15 @@
 use crate::physical::{Error, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const FORMAT_VERSION: &str = "1";
+const FORMAT_VERSION: u32 = 1;
+/// Takes the files of a closed store from one version of the format to the next; may be cut and run again.
+type Step = fn(&Path) -> Result<()>;
+/// By the version that they start from. No version has changed the format yet.
+const STEPS: &[(u32, Step)] = &[];
 pub(crate) const MOVED: &str = "MOVED";
 pub(crate) const INCOMPLETE: &str = "INCOMPLETE";
 
@@ -99,9 +105,13 @@ impl Layout {
 
     fn format(&self, backend: &str) -> Result<()> {
         let path = self.root.join("FORMAT");
-        let want = format!("vaultd-storage {FORMAT_VERSION} {backend}\n");
+        let want = line(FORMAT_VERSION, backend);
         match fs::read_to_string(&path) {
             Ok(have) if have == want => Ok(()),
+            Ok(have) if (0..FORMAT_VERSION).any(|v| have == line(v, backend)) => {
+                let older = (0..FORMAT_VERSION).find(|v| have == line(*v, backend)).unwrap_or_default();
+                self.upgrade(backend, older..FORMAT_VERSION, STEPS)
+            }
             Ok(have) => Err(Error::Backend(format!(
                 "{} holds a store of another kind: FORMAT says {:?}, wanted {:?}",
                 self.root.display(),
@@ -111,6 +121,29 @@ impl Layout {
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(&want, backend),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Copies a store of an older format aside, whole, and then takes it step by step to this one. The copy is a store by
+    /// itself, for the program that wrote it.
+    fn upgrade(&self, backend: &str, versions: Range<u32>, steps: &[(u32, Step)]) -> Result<()> {
+        let step = |v: u32| steps.iter().find(|(from, _)| *from == v).map(|(_, step)| (v, *step)).ok_or(v);
+        let way: Vec<(u32, Step)> = versions.clone().map(step).collect::<Result<_, u32>>().map_err(|v| {
+            Error::Backend(format!("{}: format {v} is older than this program upgrades", self.root.display()))
+        })?;
+        let aside = self.root.join(format!("before-format-{}", versions.end));
+        if !aside.exists() {
+            let part = self.root.join("before-format.tmp");
+            super::check::remove_all(&part)?;
+            copy_store(&self.root, &part, &self.index(backend))?;
+            fs::rename(&part, &aside)?;
+            File::open(&self.root)?.sync_all()?;
+        }
+        tracing::warn!(copy = %aside.display(), to = versions.end, "upgrading the store's format");
+        for (v, step) in way {
+            step(&self.root)?;
+            self.leave("FORMAT", &line(v + 1, backend))?;
+        }
+        Ok(())
     }
 
     fn create(&self, format: &str, backend: &str) -> Result<()> {
@@ -125,9 +158,84 @@ impl Layout {
     }
 }
 
+fn line(version: u32, backend: &str) -> String {
+    format!("vaultd-storage {version} {backend}\n")
+}
+
+/// Copies FORMAT, journal and index, durably.
+fn copy_store(from: &Path, to: &Path, index: &Path) -> Result<()> {
+    DirBuilder::new().mode(0o700).create(to)?;
+    for path in [&from.join("FORMAT"), &from.join("journal"), index] {
+        if let Some(name) = path.file_name().filter(|_| path.exists()) {
+            copy_all(path, &to.join(name))?;
+        }
+    }
+    Ok(File::open(to)?.sync_all()?)
+}
+
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        fs::copy(from, to)?;
+        return File::open(to)?.sync_all();
+    }
+    DirBuilder::new().mode(0o700).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy_all(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    File::open(to)?.sync_all()
+}
+
 /// Files only the daemon's user may read.
 pub(crate) fn private() -> OpenOptions {
     let mut o = OpenOptions::new();
     o.read(true).write(true).mode(0o600);
     o
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds the name of the step to the journal's only file.
+    fn mark(root: &Path, mark: &str) -> Result<()> {
+        let file = root.join("journal/a");
+        let mut text = fs::read_to_string(&file)?;
+        if !text.ends_with(mark) {
+            text.push_str(mark);
+        }
+        Ok(fs::write(file, text)?)
+    }
+
+    #[test]
+    fn an_upgrade_copies_the_store_aside_first_and_can_be_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open_any(dir.path(), "redb").unwrap();
+        fs::create_dir(layout.journal()).unwrap();
+        fs::write(dir.path().join("journal/a"), "old").unwrap();
+        fs::write(layout.index("redb"), "index").unwrap();
+        let text = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        let cut: &[(u32, Step)] = &[(1, |root| mark(root, "+1")), (2, |_| Err(Error::Full))];
+        let whole: &[(u32, Step)] = &[(1, |root| mark(root, "+1")), (2, |root| mark(root, "+2"))];
+        assert!(layout.upgrade("redb", 1..3, &whole[..1]).is_err());
+        assert_eq!((text("journal/a"), text("FORMAT")), ("old".into(), line(1, "redb")), "no way, no step");
+        assert!(matches!(layout.upgrade("redb", 1..3, cut), Err(Error::Full)));
+        assert_eq!((text("journal/a"), text("FORMAT")), ("old+1".into(), line(2, "redb")));
+        layout.upgrade("redb", 2..3, whole).unwrap();
+        assert_eq!((text("journal/a"), text("FORMAT")), ("old+1+2".into(), line(3, "redb")));
+        // The copy is the store of before, which the program of then opens.
+        for (name, content) in [("journal/a", "old"), ("index.redb", "index"), ("FORMAT", &line(1, "redb"))] {
+            assert_eq!(text(&format!("before-format-3/{name}")), content);
+        }
+    }
+
+    #[test]
+    fn a_format_without_an_upgrade_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Layout::open_any(dir.path(), "redb").unwrap());
+        for other in ["vaultd-storage 0 redb\n", "vaultd-storage 2 redb\n", "vaultd-storage 1 sled\n", ""] {
+            fs::write(dir.path().join("FORMAT"), other).unwrap();
+            assert!(matches!(Layout::open_any(dir.path(), "redb"), Err(Error::Backend(_))), "{other:?}");
+        }
+    }
 }

@@ -208,7 +208,7 @@ impl<I: Index> Physical for Embedded<I> {
 
     async fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
         let index = self.shared.index()?;
-        let overlay = self.shared.snapshots.take(|| self.seq());
+        let overlay = self.shared.snapshots.take(self.shared.dir.clone(), || self.seq());
         Ok(Arc::new(Frozen::new(self.shared.clone(), index, overlay)))
     }
 

@@ -102,8 +102,8 @@ fn prepare(dir: &dyn Dir, config: &JournalConfig) -> Result<()> {
 }
 
 /// An index that is at the journal's end.
-struct Ready<I> {
-    index: I,
+pub(super) struct Ready<I> {
+    pub(super) index: I,
     covered: Seq,
     base_bytes: u64,
     released: Seq,
@@ -124,7 +124,7 @@ fn fresh<O: Opener>(opener: &O) -> Result<Ready<O::Index>> {
     Ok(Ready { index, covered: 0, base_bytes: 0, released: 0 })
 }
 
-fn recover<O: Opener>(dir: &dyn Dir, opener: &O, journal: &Journal) -> Result<Ready<O::Index>> {
+pub(super) fn recover<O: Opener>(dir: &dyn Dir, opener: &O, journal: &Journal) -> Result<Ready<O::Index>> {
     if O::Index::SURVIVES_POWER_CUT {
         let index = opener.open()?;
         let applied = index.applied()?;

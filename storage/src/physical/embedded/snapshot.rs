@@ -1,13 +1,17 @@
 //! Snapshots of an index that has none: before a record changes, its old state is put aside for
-//! the snapshots that are open.
+//! the snapshots that are open; in memory as long as it is little, then in a file, so that no rate
+//! of writes makes a snapshot void. A record made after a snapshot needs nothing put aside: its
+//! revision tells.
 
 use super::{Change, Index, Shared};
+use crate::journal::fs::{Dir, File};
 use crate::limits::SNAPSHOT_OVERLAY_BYTES;
 use crate::physical::memory::stored_key;
 use crate::physical::{Error, Key, Record, Result, Seq, Snapshot};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
@@ -20,22 +24,93 @@ pub(super) struct Snapshots {
 /// What one snapshot must see instead of the index.
 pub(super) struct Overlay {
     seq: Seq,
+    dir: Arc<dyn Dir>,
     old: Mutex<Old>,
 }
 
-#[derive(Default)]
 struct Old {
-    /// `None`: absent when the snapshot was taken.
-    records: BTreeMap<Vec<u8>, Option<Record>>,
+    records: BTreeMap<Vec<u8>, Kept>,
+    /// Of values in memory.
     bytes: usize,
-    void: bool,
+    spill: Option<Spill>,
+    /// Why the snapshot can no longer be read.
+    void: Option<String>,
+}
+
+enum Kept {
+    Here(Record),
+    /// In the file: revision, offset, length.
+    Spilled(Seq, u64, usize),
+}
+
+/// Old values on disk. The file is gone with it, or at the next open.
+struct Spill {
+    dir: Arc<dyn Dir>,
+    name: String,
+    file: Box<dyn File>,
+    end: u64,
+}
+
+impl Spill {
+    fn create(dir: Arc<dyn Dir>) -> io::Result<Spill> {
+        let name = format!("snapshot-{}.tmp", uuid::Uuid::new_v4());
+        let file = dir.create(&name)?;
+        Ok(Spill { dir, name, file, end: 0 })
+    }
+
+    fn push(&mut self, record: &Record) -> io::Result<Kept> {
+        self.file.write_at(self.end, &record.value)?;
+        let at = self.end;
+        self.end += record.value.len() as u64;
+        Ok(Kept::Spilled(record.rev, at, record.value.len()))
+    }
+
+    fn read(&self, rev: Seq, at: u64, length: usize) -> io::Result<Record> {
+        let mut value = vec![0; length];
+        if self.file.read_at(at, &mut value)? != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Record { rev, value })
+    }
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        let _gone = self.dir.remove(&self.name);
+    }
+}
+
+impl Old {
+    fn keep(&mut self, dir: &Arc<dyn Dir>, key: &[u8], record: Record) -> io::Result<()> {
+        let kept = if self.bytes + record.value.len() <= SNAPSHOT_OVERLAY_BYTES {
+            self.bytes += record.value.len();
+            Kept::Here(record)
+        } else {
+            let spill = match &mut self.spill {
+                Some(spill) => spill,
+                None => self.spill.insert(Spill::create(dir.clone())?),
+            };
+            spill.push(&record)?
+        };
+        self.records.insert(key.to_vec(), kept);
+        Ok(())
+    }
+
+    fn get(&self, kept: &Kept) -> Result<Record> {
+        match (kept, &self.spill) {
+            (Kept::Here(record), _) => Ok(record.clone()),
+            (Kept::Spilled(rev, at, length), Some(spill)) => Ok(spill.read(*rev, *at, *length)?),
+            (Kept::Spilled(..), None) => Err(Error::Corrupt("old values of a snapshot are gone".into())),
+        }
+    }
 }
 
 impl Snapshots {
     /// A snapshot of now. `seq` is asked while no round can be published.
-    pub(super) fn take(&self, seq: impl FnOnce() -> Seq) -> Arc<Overlay> {
+    pub(super) fn take(&self, dir: Arc<dyn Dir>, seq: impl FnOnce() -> Seq) -> Arc<Overlay> {
         let mut open = self.open.lock();
-        let overlay = Arc::new(Overlay { seq: seq(), old: Mutex::default() });
+        let old = Old { records: BTreeMap::new(), bytes: 0, spill: None, void: None };
+        let overlay = Arc::new(Overlay { seq: seq(), dir, old: Mutex::new(old) });
         open.push(Arc::downgrade(&overlay));
         overlay
     }
@@ -61,16 +136,16 @@ impl Overlay {
     fn keep<I: Index>(&self, index: &I, changes: &[Change<'_>]) -> Result<()> {
         let mut old = self.old.lock();
         for c in changes {
-            if old.void || old.records.contains_key(c.key) {
+            if old.void.is_some() || old.records.contains_key(c.key) {
                 continue;
             }
-            let record = index.get(c.key)?;
-            old.bytes += c.key.len() + record.as_ref().map_or(0, |r| r.value.len());
-            if old.bytes > SNAPSHOT_OVERLAY_BYTES {
-                *old = Old { void: true, ..Old::default() };
-                return Ok(());
+            let Some(record) = index.get(c.key)?.filter(|r| r.rev <= self.seq) else { continue };
+            // No room for it costs the snapshot, not the write.
+            if let Err(e) = old.keep(&self.dir, c.key, record) {
+                old.records.clear();
+                old.spill = None;
+                old.void = Some(e.to_string());
             }
-            old.records.insert(c.key.to_vec(), record);
         }
         Ok(())
     }
@@ -146,8 +221,8 @@ impl Overlay {
         upto: Option<&[u8]>,
     ) -> Result<()> {
         let old = self.old.lock();
-        if old.void {
-            return Err(Error::Backend("too much changed since the snapshot was taken".into()));
+        if let Some(why) = &old.void {
+            return Err(Error::Backend(format!("old values of the snapshot could not be kept: {why}")));
         }
         let from = match after {
             Some(a) if a >= prefix => Bound::Excluded(a),
@@ -157,14 +232,9 @@ impl Overlay {
             if !key.starts_with(prefix) || upto.is_some_and(|u| key.as_slice() > u) {
                 break;
             }
-            match record {
-                Some(r) => page.insert(key.clone(), r.clone()),
-                None => page.remove(key),
-            };
+            page.insert(key.clone(), old.get(record)?);
         }
-        match page.values().find(|r| r.rev > self.seq) {
-            Some(_) => Err(Error::Corrupt("a snapshot met a later record".into())),
-            None => Ok(()),
-        }
+        page.retain(|_, r| r.rev <= self.seq);
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod generate_root;
 mod init;
 mod keys;
 mod rekey;
+mod snapshot;
 mod unseal;
 
 use crate::context::Context;
@@ -23,6 +24,9 @@ pub enum Command {
     KeyStatus,
     /// New shares in place of the old ones
     Rekey(rekey::Args),
+    /// The whole vault in one file: save, inspect, restore
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// A new root token from a quorum of shares, when no token is left
     GenerateRoot(generate_root::Args),
 }
@@ -40,6 +44,7 @@ impl Command {
             Command::Rotate => keys::rotate(cx).await,
             Command::KeyStatus => keys::status(cx).await,
             Command::Rekey(a) => a.run(cx).await,
+            Command::Snapshot(c) => c.run(cx).await,
             Command::GenerateRoot(a) => a.run(cx).await,
         }
     }

@@ -9,9 +9,10 @@ mod keys;
 pub mod mounts;
 mod policies;
 pub mod rekey;
+pub mod snapshot;
 mod tune;
 
-use crate::exchange::{Incoming, IssuedAuth, Verb};
+use crate::exchange::{Download, Incoming, IssuedAuth, Verb};
 use crate::policy::Acl;
 use crate::token::TokenEntry;
 use crate::unsealed::Unsealed;
@@ -34,6 +35,7 @@ pub const SUDO: &[&str] = &[
     "remount",
     "raw",
     "raw/*",
+    "storage/*",
     "leases/revoke-prefix/*",
     "leases/revoke-force/*",
     "leases/lookup/*",
@@ -67,7 +69,6 @@ const UNBUILT: &[&str] = &[
     "namespaces",
     "remount",
     "raw",
-    "storage",
     "step-down",
     "ha-status",
     "metrics",
@@ -165,6 +166,8 @@ pub struct Done {
     pub flatten: bool,
     /// Not enveloped.
     pub bare: Option<Value>,
+    /// A file instead of an envelope.
+    pub download: Option<Download>,
     pub close: bool,
     pub after: After,
     /// An audit device opened for this request: taken out again if the commit fails.
@@ -210,6 +213,7 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         (Verb::Write, "seal") if rest.is_empty() => Done { after: After::Seal, ..Done::default() },
         (Verb::Read, "key-status") if rest.is_empty() => keys::status(core),
         (Verb::Write, "rotate") => keys::rotate(core, rest).await?,
+        (_, "storage") => snapshot::handle(core, &call, rest).await?,
         (_, "rekey") => rekey::handle(core, &call, rest).await?,
         (_, "generate-root") => generate_root::handle(core, txn, call.incoming, &rest.join("/")).await?,
         (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,

@@ -31,6 +31,30 @@ struct Used {
     locked_until: Timestamp,
 }
 
+/// Stored at `floor`.
+#[derive(Serialize, Deserialize)]
+struct Floor {
+    v: u8,
+    at: Timestamp,
+}
+
+const FLOOR: &str = "floor";
+
+/// Which codes were accepted of late is no longer known: none that could have been is accepted from now on.
+pub(super) async fn use_up_all(cx: &mut Context<'_>) -> Result<()> {
+    let at = cx.clock.now();
+    cx.view.put_json(FLOOR, &Floor { v: FORM, at }).await
+}
+
+/// The last step that may have been used before the store was set back.
+async fn floor(cx: &mut Context<'_>, key: &KeyRecord) -> Result<Option<u64>> {
+    match cx.view.get_json::<Floor>(FLOOR).await? {
+        None => Ok(None),
+        Some(f) if f.v != FORM => Err(Error::internal("stored state is of a newer form")),
+        Some(f) => Ok(seconds(f.at)?.checked_div(key.period).map(|step| step.saturating_add(key.skew))),
+    }
+}
+
 /// What the charge found.
 struct Valid(bool);
 
@@ -120,7 +144,8 @@ pub(super) async fn validate(
     }
     // Nothing that is not a code can be a guess: it is not counted.
     let Some(code) = normalise(&given, key.digits) else { return Ok(Valid(false)) };
-    let valid = match find(&key, &code, seconds(now)?, used.step)? {
+    let last = used.step.max(floor(cx, &key).await?);
+    let valid = match find(&key, &code, seconds(now)?, last)? {
         Found::Used => return Err(Error::invalid("code already used; wait until the next time period")),
         Found::Fresh(step) => {
             used.step = Some(step);

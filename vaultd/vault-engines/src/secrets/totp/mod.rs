@@ -3,7 +3,8 @@
 //! <https://developer.hashicorp.com/vault/api-docs/secret/totp>
 //!
 //! Records: `key/<name>` holds the shared secret and is written by its owner; `used/<name>` holds
-//! the last accepted step and the wrong codes, and is written only by the charge of a validation.
+//! the last accepted step and the wrong codes, and is written only by the charge of a validation;
+//! `floor` holds when the store was last set back: codes of that time and before are used up.
 
 mod code;
 mod keys;
@@ -79,6 +80,10 @@ impl Engine for Totp {
     /// Validations of one key run one at a time, whoever asks.
     fn charge_key(&self, request: &Request) -> Option<String> {
         validates(request).map(str::to_string)
+    }
+
+    async fn rolled_back(&self, cx: &mut Context<'_>) -> Result<()> {
+        code::use_up_all(cx).await
     }
 
     async fn charge(&self, cx: &mut Context<'_>, request: &Request) -> Result<Charge> {
