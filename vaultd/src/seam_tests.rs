@@ -82,6 +82,7 @@ impl Vault {
             audit_dirs: Vec::new(),
             own_places: Vec::new(),
             audit_head: None,
+            snapshots: None,
             allow_remote_init: false,
             version: "0".into(),
             cluster_name: "test".into(),
@@ -149,6 +150,7 @@ impl Vault {
         match CoreHandle(self.core.clone()).handle(incoming).await.body {
             ReplyBody::Error(e) => Err(e),
             ReplyBody::Bare { json, .. } => Ok(json),
+            ReplyBody::Download(_) => panic!("{path}: a file"),
             ReplyBody::Envelope { response, auth, .. } => Ok(json!({
                 "data": response.data,
                 "token": auth.as_ref().map(|a| a.client_token.expose_secret().to_owned()),

@@ -204,7 +204,7 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
 /// gives that up. It replaces nothing by itself; yet only the operator may make the vault ask for it.
 pub async fn restore(core: &Arc<Core>, r: &Incoming) -> Answer {
     let answer = try_restore(core, r).await;
-    core.note(r, "sys/storage/snapshot/restore", answer.as_ref().err());
+    core.note(r, "sys/storage/snapshot/restore", answer.as_ref().err()).await;
     answer
 }
 

@@ -385,7 +385,7 @@ impl Unsealed {
                 Err(e @ CommitError::Unanchored(_)) => {
                     self.settle(&done).await;
                     if let After::AuditDisable(name) = &done.after {
-                        self.stop_device(name);
+                        self.stop_device(name).await;
                     }
                     return Err(fault::commit(e));
                 }
