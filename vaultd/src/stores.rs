@@ -5,6 +5,7 @@ use crate::config::{Config, StorageBackend};
 use crate::signals::{Signal, Signals};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -81,12 +82,17 @@ pub fn migrate(from: &[PathBuf], to: &[PathBuf]) -> ExitCode {
     }
 }
 
+/// Makes a directory that the daemon takes for its own: nobody else may enter it.
+fn private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// Copies the anchor, whole or not at all.
 fn carry_anchor(from: &Path, to: &Path) -> io::Result<()> {
     if from == to || !from.join(ANCHOR).exists() {
         return Ok(());
     }
-    fs::create_dir_all(to)?;
+    private(to)?;
     let part = to.join(format!("{ANCHOR}.part"));
     fs::copy(from.join(ANCHOR), &part)?;
     File::open(&part)?.sync_all()?;
@@ -101,7 +107,7 @@ pub fn restore(config: &[PathBuf], snapshot: &Path, dry_run: bool) -> ExitCode {
         Err(code) => return code,
     };
     let stage = async {
-        fs::create_dir_all(&store.state_dir).map_err(physical::Error::Io)?;
+        private(&store.state_dir).map_err(physical::Error::Io)?;
         storage::stage_restore(&store, snapshot, dry_run).await
     };
     match blocking(stage) {
