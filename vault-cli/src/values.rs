@@ -6,6 +6,7 @@ use crate::io::{Io, read_text};
 use serde_json::Value;
 use std::fs::File;
 use vault_api::Map;
+use vault_api::json::{self, Bounds};
 use zeroize::Zeroizing;
 
 /// Reads the arguments into an object, in which later ones win. Values are strings, except those
@@ -60,8 +61,11 @@ fn object(argument: &str, io: &mut Io<'_>, used: &mut bool) -> Result<Map, Failu
         }
     };
     let what = if argument == "-" { "standard input" } else { argument };
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::local(format!("{what}: not a JSON object (line {}, column {})", e.line(), e.column()))
+    json::object(&text, &Bounds::SIZED).map_err(|e| {
+        let before = text.get(..e.offset).unwrap_or(&text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
+        Failure::local(format!("{what}: not a JSON object ({}, line {line}, column {column})", e.reason))
     })
 }
 

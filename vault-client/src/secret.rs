@@ -37,7 +37,9 @@ impl SecretMap {
         &self.0
     }
 
-    /// Reads the fields into a type of the caller's. What that type keeps is its own business.
+    /// Reads the fields into a type of the caller's. What that type keeps is its own business; a
+    /// member of type [`serde_json::Value`] takes objects that are named like that library's own
+    /// markers for something else (`vault_api::json::member` does not).
     ///
     /// # Errors
     /// When the shape is another; the message names fields, never values.
@@ -64,7 +66,7 @@ impl From<Map> for SecretMap {
 
 impl<'de> Deserialize<'de> for SecretMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Map::deserialize(deserializer).map(SecretMap)
+        vault_api::json::member(deserializer).map(SecretMap)
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod auth;
 mod envelope;
+pub mod json;
 pub mod secrets;
 mod sensitive;
 pub mod sys;

@@ -239,6 +239,60 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Values under names that the JSON library gives a meaning of its own.
+fn hostile() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        3 => Just("$serde_json::private::Number".to_string()),
+        3 => Just("$serde_json::private::RawValue".to_string()),
+        1 => "[a-z]{1,3}",
+    ];
+    let number = "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?";
+    let leaf = prop_oneof![
+        Just(json!("99")),
+        Just(json!("abc")),
+        Just(json!("{\"a\":1}")),
+        number.prop_map(|n| vault_api::json::value(&n, &vault_api::json::Bounds::SIZED).unwrap()),
+    ];
+    leaf.prop_recursive(3, 12, 2, move |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            3 => prop::collection::btree_map(name.clone(), inner, 1..3)
+                .prop_map(|m| Value::Object(m.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    /// Whatever is accepted comes back as it was, letter by letter: secrets of every kind, custom
+    /// metadata, a role's claims, and what a merge patch leaves.
+    #[test]
+    fn what_is_accepted_comes_back_as_it_was(v in hostile(), name in "[$]serde_json::private::(Number|RawValue)|[a-z]{1,3}") {
+        run(async {
+            let secret = json!({ name.clone(): v.clone(), "second": v.clone() });
+            for type_name in ["kv", "cubbyhole"] {
+                let b = Bench::mount(type_name, &[]);
+                b.write("x", secret.clone()).await.unwrap();
+                assert_eq!(data(&b.read("x").await.unwrap()).to_string(), secret.to_string());
+            }
+            let b = Bench::mount("kv", &[("version", "2")]);
+            b.write("data/x", json!({ "data": secret.clone() })).await.unwrap();
+            assert_eq!(data(&b.read("data/x").await.unwrap())["data"].to_string(), secret.to_string());
+            let mut change = b.request(Operation::Patch, "data/x", json!({ "data": { "third": v.clone() } }));
+            change.merge_patch = true;
+            b.serve(change).await.unwrap();
+            let merged = json!({ name.clone(): v.clone(), "second": v.clone(), "third": v.clone() });
+            assert_eq!(data(&b.read("data/x").await.unwrap())["data"], merged);
+            b.write("metadata/x", json!({ "custom_metadata": { name.clone(): "99" } })).await.unwrap();
+            assert_eq!(data(&b.read("metadata/x").await.unwrap())["custom_metadata"], json!({ name.clone(): "99" }));
+            let claims = json!({ name.clone(): "99", "other": ["abc"] });
+            let b = Bench::mount("jwt", &[]);
+            b.write("role/x", json!({ "user_claim": "sub", "bound_claims": claims.clone() })).await.unwrap();
+            assert_eq!(data(&b.read("role/x").await.unwrap())["bound_claims"], claims);
+        });
+    }
+}
+
 /// Every field that any endpoint knows, so that chance finds them.
 const FIELD_NAMES: &[&str] = &[
     "data",

@@ -1,15 +1,15 @@
 //! Public keys, and which of them may verify a token.
 
 use super::der::{self, rsa_is_strong};
-use super::strict;
 use super::token::{Alg, Family, Unverified};
-use crate::limits::{JWKS_MAX_BYTES, JWKS_MAX_KEYS, JWT_MAX_DEPTH, JWT_MAX_KID_BYTES};
+use crate::limits::{JWKS_MAX_BYTES, JWKS_MAX_KEYS, JWT_MAX_KID_BYTES};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
+use vault_api::json;
 
 pub(super) struct PublicKey {
     family: Family,
@@ -97,7 +97,7 @@ impl KeySet {
         if body.len() > JWKS_MAX_BYTES {
             return None;
         }
-        let set = strict::object(std::str::from_utf8(body).ok()?, JWT_MAX_DEPTH).ok()?;
+        let set = json::object(std::str::from_utf8(body).ok()?, &super::token::STRICT).ok()?;
         let keys = set.get("keys")?.as_array()?;
         if keys.len() > JWKS_MAX_KEYS {
             return None;

@@ -13,7 +13,6 @@ mod keys;
 mod kind;
 mod role;
 mod spelling;
-mod strict;
 mod token;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vault_api::json;
 use vault_logical::{Context, Data, Error, ErrorKind, Operation, Request, Response, Result, ViewExt, field};
 
 const FORM: u8 = 1;
@@ -63,6 +64,7 @@ pub(super) struct Role {
     v: u8,
     pub bound_audiences: Vec<String>,
     pub bound_subject: String,
+    #[serde(deserialize_with = "json::member")]
     pub bound_claims: Map<String, Value>,
     pub bound_claims_type: Match,
     pub user_claim: String,

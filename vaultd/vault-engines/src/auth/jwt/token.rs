@@ -1,13 +1,16 @@
 //! A JWT before its signature is looked at: form, header, algorithm (RFC 7515, 7519, 8725).
 
-use super::strict::{self, Malformed};
 use crate::limits::{JWT_MAX_BYTES, JWT_MAX_DEPTH, JWT_MAX_KID_BYTES};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
+use vault_api::json::{self, Bounds, JsonError};
 
 pub(super) type Claims = Map<String, Value>;
+
+/// Two readers that disagree on which of two `sub` members counts are two different logins.
+pub(super) const STRICT: Bounds = Bounds { depth: JWT_MAX_DEPTH, ..Bounds::SIZED };
 
 /// Why a token was refused: for the log, never for the caller.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,8 +23,8 @@ impl std::fmt::Display for Refused {
 }
 impl std::error::Error for Refused {}
 
-impl From<Malformed> for Refused {
-    fn from(_: Malformed) -> Self {
+impl From<JsonError> for Refused {
+    fn from(_: JsonError) -> Self {
         Refused("header or claims are not strict JSON")
     }
 }
@@ -125,7 +128,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, Refused> {
 fn json(segment: &str) -> Result<Map<String, Value>, Refused> {
     let bytes = decode(segment)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Refused("invalid UTF-8"))?;
-    Ok(strict::object(text, JWT_MAX_DEPTH)?)
+    Ok(json::object(text, &STRICT)?)
 }
 
 /// Parses `token`, without any cryptography.

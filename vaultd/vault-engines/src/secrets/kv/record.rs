@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use uuid::Uuid;
+use vault_api::json::{self, Bounds};
 use vault_logical::limits::MAX_SECRET_BYTES;
 use vault_logical::{Context, Data, Error, ErrorKind, Result, Timestamp, ViewExt};
 
@@ -32,8 +33,7 @@ pub(crate) fn encode(data: &Data) -> Result<Box<RawValue>> {
 }
 
 pub(crate) fn decode(raw: &RawValue) -> Result<Data> {
-    // serde's message may quote the secret: leave it out.
-    serde_json::from_str(raw.get()).map_err(|_| Error::internal("stored secret has an unknown form"))
+    json::object(raw.get(), &Bounds::SIZED).map_err(|_| Error::internal("stored secret has an unknown form"))
 }
 
 /// One value: a KV v1 secret, one version of a KV v2 secret.
