@@ -56,9 +56,9 @@ class Issuer:
         openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.key)
         self.public = openssl("pkey", "-in", self.key, "-pubout").decode()
 
-    def jwt(self, subject):
+    def jwt(self, subject, audience="gateway"):
         now = int(time.time())
-        claims = {"iss": "https://idp.example", "aud": "gateway", "sub": subject, "iat": now, "exp": now + 900}
+        claims = {"iss": "https://idp.example", "aud": audience, "sub": subject, "iat": now, "exp": now + 900}
         text = b".".join(_b64(json.dumps(x).encode()) for x in ({"alg": "RS256", "typ": "JWT"}, claims))
         return (text + b"." + _b64(openssl("dgst", "-sha256", "-sign", self.key, data=text))).decode()
 

@@ -126,7 +126,7 @@ async fn what_is_not_built_says_so() {
         ("GET", "sys/quotas/config"),
         ("POST", "sys/namespaces/x"),
     ] {
-        v.call(method, path, &root, Some(json!({}))).await.expect(501);
+        v.call(method, path, &root, Some(json!({}))).await.expect(404);
     }
     v.get("nowhere/at/all", &root).await.expect(404);
     v.get("sys/nonsense", &root).await.expect(404);
@@ -139,7 +139,7 @@ async fn what_is_not_built_says_so() {
         Vec::new(),
     )
     .await;
-    assert_eq!(wrapped.status, 501);
+    assert_eq!(wrapped.status, 400);
     // A wrong policy is refused, not stored.
     for text in [
         "path \"x\" { capabilities = [\"fly\"] }",

@@ -249,6 +249,58 @@ async fn invoke_is_implied_by_nothing() {
 }
 
 #[tokio::test]
+async fn a_deny_on_a_path_holds_for_the_path_with_a_slash() {
+    let s = Stage::new().await;
+    let up = Upstream::start(&s.home.pki, echo).await;
+    s.bind(&up).await;
+    let policy = "path \"gateway/proxy/openai/*\" { capabilities = [\"invoke\"] }\n\
+                  path \"gateway/proxy/openai/v1/+/secret\" { capabilities = [\"deny\"] }";
+    let t = s.v.token_with(&s.root, "careful", policy).await;
+    for (target, status) in [
+        ("/openai/v1/a/secret", 403),
+        ("/openai/v1/a/secret/", 403),
+        ("/openai/v1/a/public/", 200),
+        ("/openai/v1/a/secret/deeper", 200),
+    ] {
+        assert_eq!(s.with(&t, "GET", target).await.status, status, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_service_looks_like_one_that_is_forbidden() {
+    let s = Stage::new().await;
+    let up = Upstream::start(&s.home.pki, echo).await;
+    s.bind(&up).await;
+    let nobody = s.v.token_with(&s.root, "nobody", "path \"x\" { capabilities = [\"read\"] }").await;
+    let any = "path \"gateway/proxy/*\" { capabilities = [\"invoke\"] }";
+    let any = s.v.token_with(&s.root, "any", any).await;
+    s.v.post("sys/policies/acl/app", &s.root, json!({"policy": "path \"x\" { capabilities = [\"read\"] }"}))
+        .await
+        .ok();
+    let told = async |target: &str, headers: &[(&str, &str)]| {
+        let a = s.call("GET", target, headers, "").await;
+        (a.status, code(&a), a.json()["error"]["message"].to_string())
+    };
+    let (jwt, strange) = (s.issuer.jwt("alice"), Issuer::new().jwt("alice"));
+    for credential in
+        [nobody.as_str(), &jwt, &strange, "hvs.AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "a.b.c", "vgk_x", &s.root]
+    {
+        let bearer = format!("Bearer {credential}");
+        let headers = [("authorization", bearer.as_str())];
+        let known = told("/openai/v1/x", &headers).await;
+        assert_eq!(known, told("/absent/v1/x", &headers).await, "{credential}");
+        assert!(matches!(known.0, 401 | 403), "{credential}: {known:?}");
+    }
+    assert_eq!(told("/openai/v1/x", &[]).await, told("/absent/v1/x", &[]).await);
+    // Whoever might use it may know that it is not there; and a new one is there at once.
+    assert_eq!(s.with(&any, "GET", "/absent/v1/x").await.status, 404);
+    s.v.post("gateway/services/absent", &s.root, s.service(&up)).await.ok();
+    assert_eq!(s.with(&any, "GET", "/absent/v1/x").await.status, 200);
+    s.v.delete("gateway/services/absent", &s.root).await.ok();
+    assert_eq!(s.with(&any, "GET", "/absent/v1/x").await.status, 404);
+}
+
+#[tokio::test]
 async fn second_credentials_second_spellings_and_strangers_are_refused() {
     let s = Stage::new().await;
     let up = Upstream::start(&s.home.pki, echo).await;
@@ -263,7 +315,7 @@ async fn second_credentials_second_spellings_and_strangers_are_refused() {
         ("/openai/v1/x;y", 400),
         ("/openai/v1/%00", 400),
         ("/openai/v1/%252e", 400),
-        ("/nosuch/v1/x", 404),
+        ("/nosuch/v1/x", 403),
         ("/", 400),
     ] {
         assert_eq!(s.call("GET", target, &[("authorization", &bearer)], "").await.status, status, "{target}");
@@ -434,6 +486,7 @@ async fn a_changed_key_or_service_counts_at_once() {
         .ok();
     assert_eq!(s.with(&jwt, "GET", "/openai/v1/x").await.status, 403);
     s.v.delete("gateway/services/openai", &s.root).await.ok();
+    // Gone or forbidden: to a caller without the right it is the same.
     assert_eq!(s.with(&jwt, "GET", "/openai/v1/x").await.status, 404);
     s.v.call("PUT", "sys/seal", &s.root, None).await.ok();
     assert_eq!(s.with(&jwt, "GET", "/openai/v1/x").await.status, 503);

@@ -12,6 +12,7 @@ mod gateway;
 mod generate_root;
 mod life;
 mod memory;
+mod names;
 mod process;
 mod snapshots;
 mod support;

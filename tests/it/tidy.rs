@@ -160,6 +160,88 @@ fn crypto_is_imported_only_where_allowed() {
     }
 }
 
+/// Sources without their tests.
+fn sources(places: &[&str]) -> Vec<(String, String)> {
+    let test = |f: &str| {
+        f.contains("/tests") || f.contains("/seams/") || f.ends_with("tests.rs") || f.ends_with("testing.rs")
+    };
+    let oracles = ["conformance.rs", "model.rs", "reference.rs"];
+    tracked(".rs")
+        .into_iter()
+        .filter(|f| places.iter().any(|p| f.starts_with(p)))
+        .filter(|f| !test(f) && !oracles.iter().any(|o| f.ends_with(o)))
+        .map(|f| {
+            let text = read(&f);
+            let code = text.split("#[cfg(test)]").next().unwrap().to_string();
+            (f, code)
+        })
+        .collect()
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word)
+}
+
+/// `serde_json` gives some member names a meaning of its own when it reads values of any shape, so
+/// none are read with it: `vault_api::json` does that.
+#[test]
+fn json_of_any_shape_is_read_by_our_own_reader() {
+    let shapeless = |text: &str| ["Value", "Map", "Data", "RawData"].iter().any(|w| has_word(text, w));
+    for (f, code) in sources(&["vaultd/", "vault-client/", "vault-cli/", "storage/src/"]) {
+        if f.ends_with("vault-api/src/json.rs") {
+            continue;
+        }
+        let mut previous = "";
+        let mut derived = false;
+        for (n, line) in code.lines().enumerate() {
+            let at = format!("{f}:{}: {}", n + 1, line.trim());
+            let reads = ["serde_json::from_", "::deserialize("].iter().any(|r| line.contains(r));
+            assert!(!reads || !shapeless(line), "{at}");
+            derived |= line.trim_start().starts_with("#[derive(") && line.contains("Deserialize");
+            derived &= !line.starts_with('}') && line.trim() != "}";
+            let field = derived && line.contains(": ") && !line.trim_start().starts_with(['/', '#']);
+            assert!(!field || !shapeless(line) || previous.contains("json::member"), "{at}");
+            previous = line;
+        }
+    }
+}
+
+/// A name out of a path is never folded: `PathName` refuses other spellings. Who folds anything
+/// stands here, with what it folds.
+#[test]
+fn nobody_folds_a_name_out_of_a_path() {
+    const FOLDS: &[(&str, &str)] = &[
+        ("vault-core/src/policy/name.rs", "the normal form itself, given to PathName"),
+        ("vault-core/src/token/roles.rs", "patterns of policy names in a body"),
+        ("vault-core/src/ceremony.rs", "member names of a body"),
+        ("vault-core/src/audit/checkpoint.rs", "hex digits"),
+        ("vault-core/src/audit/json.rs", "hex digits"),
+        ("vault-engines/src/auth/jwt/role.rs", "the normal form itself, and policies in a body"),
+        ("vault-engines/src/auth/jwt/config.rs", "default_role in a body"),
+        ("vault-core/src/sys/policies.rs", "spellings of root, to refuse them"),
+        ("vault-core/src/audit/config.rs", "words in an option"),
+        ("vault-logical/src/header.rs", "header names"),
+        ("vault-engines/src/auth/jwt/kind.rs", "words in a JWT"),
+        ("vault-engines/src/auth/jwt/token.rs", "a JWT's typ"),
+        ("vault-engines/src/secrets/totp/keys.rs", "base32 digits"),
+        ("vault-engines/src/secrets/gateway/rules.rs", "header names, methods and roles in a body"),
+        ("vault-engines/src/secrets/gateway/upstream.rs", "a host's name"),
+    ];
+    let folds = [
+        "to_lowercase(",
+        "to_uppercase(",
+        "to_ascii_lowercase(",
+        "to_ascii_uppercase(",
+        "eq_ignore_ascii_case(",
+    ];
+    let places = ["vaultd/vault-core/src/", "vaultd/vault-engines/src/", "vaultd/vault-logical/src/"];
+    for (f, code) in sources(&places) {
+        let known = FOLDS.iter().any(|(place, _)| f.ends_with(place));
+        let found = code.lines().position(|l| folds.iter().any(|w| l.contains(w)));
+        assert!(known || found.is_none(), "{f}:{}: folds something", found.unwrap_or(0) + 1);
+    }
+}
+
 #[test]
 fn every_tracked_source_is_formatted() {
     let files = tracked(".rs");

@@ -2,10 +2,12 @@
 
 use crate::cli::{EX_USAGE, complain, say};
 use crate::limits::{MAX_HEADS_BYTES, MAX_OPENING_BYTES};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use vault_api::json::{self, Bounds};
 use vault_core::audit::verify::{self, Report};
 use vault_core::audit::{Heads, PublicKey};
 
@@ -84,19 +86,21 @@ fn read_heads(path: &Path) -> Result<Heads, String> {
         _ => File::open(path).and_then(|f| f.take(MAX_HEADS_BYTES).read_to_end(&mut text)),
     };
     read.map_err(|e| format!("{}: {e}", path.display()))?;
-    let parsed = serde_json::from_slice::<serde_json::Value>(&text).and_then(|v| {
-        let inner = v.get("data").cloned().unwrap_or(v);
-        serde_json::from_value::<Heads>(inner)
-    });
-    parsed.map_err(|e| format!("{}: not what `vault-cli audit head` prints: {e}", path.display()))
+    let wrong = |e: &dyn std::fmt::Display| {
+        format!("{}: not what `vault-cli audit head` prints: {e}", path.display())
+    };
+    let text = std::str::from_utf8(&text).map_err(|e| wrong(&e))?;
+    let mut parsed = json::object(text, &Bounds::SIZED).map_err(|e| wrong(&e))?;
+    let inner = parsed.remove("data").unwrap_or(Value::Object(parsed));
+    serde_json::from_value::<Heads>(inner).map_err(|e| wrong(&e))
 }
 
 /// The device that a log says it is of; verification holds every line to it.
 fn device(log: &Path) -> io::Result<String> {
     let mut line = Vec::new();
     BufReader::new(File::open(log)?).take(MAX_OPENING_BYTES).read_until(b'\n', &mut line)?;
-    let opening = serde_json::from_slice::<serde_json::Value>(&line).unwrap_or_default();
-    let device = opening.get("device").and_then(|d| d.as_str()).map(str::to_owned);
+    let opening = std::str::from_utf8(&line).ok().and_then(|l| json::object(l, &Bounds::SIZED).ok());
+    let device = opening.and_then(|o| o.get("device")?.as_str().map(str::to_owned));
     device.ok_or_else(|| io::Error::other("it does not begin with an open line that names its device"))
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::{Cipher, InitParams, Initialising, UnsealError};
 use uuid::Uuid;
-use vault_logical::{Error, ErrorKind, RequestId, Result, field};
+use vault_logical::{Error, ErrorKind, PathName, RequestId, Result, field};
 
 /// What an operator must do next: nobody has a token any more.
 const ROLLED_BACK: &str = "the rollback was accepted: every token was revoked, the root token included; make a new one \
@@ -114,7 +114,8 @@ async fn first_records(core: &Core, making: &Initialising) -> Result<SecretStrin
     let ttl = TtlDefaults { default_ttl: core.config.ttl.default, max_ttl: core.config.ttl.max };
     let tokens = TokenStore::new(store.clone(), key, core.config.clock.clone(), ttl);
     let mut txn = store.begin();
-    policies::Policies::new(store.clone()).write(&mut txn, "default", policy::DEFAULT_POLICY)?;
+    let default = PathName::in_body("default", policy::normalise_name)?;
+    policies::Policies::new(store.clone()).write(&mut txn, &default, policy::DEFAULT_POLICY)?;
     mounts::put(&mut txn, &cubbyhole(core))?;
     let issued = tokens.create(&mut txn, NewToken::root()).await?;
     txn.commit().await.map_err(fault::commit)?;

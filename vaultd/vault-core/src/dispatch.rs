@@ -3,8 +3,10 @@
 
 mod allow;
 mod cache;
+mod directory;
 
 pub use cache::InvokeCache;
+pub use directory::Directories;
 
 use crate::audit::{Credential, Identity, MountEntry, Opened, RequestEntry};
 use crate::core::Core;
@@ -18,6 +20,7 @@ use crate::unsealed::Unsealed;
 use crate::view::MountView;
 use async_trait::async_trait;
 use cache::{CachedCredential, CachedIdentity, SERVICES};
+use directory::Named;
 use secmem::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Weak};
@@ -137,7 +140,7 @@ impl Dispatch for LocalDispatch {
         let core = self.0.unsealed().ok_or_else(fault::sealed)?;
         core.mounts.refresh().await?;
         let Some(m) = gateway_mount(&core, mount) else { return Ok(None) };
-        Ok(core.service(&m, service).await?.map(|(config, _)| config))
+        Ok(core.named(&m, service).await?.map(|named| named.config))
     }
 
     async fn authorize(&self, call: Call) -> Result<Grant> {
@@ -233,15 +236,16 @@ impl Unsealed {
         }
     }
 
-    async fn found_service(&self, call: &Call) -> Result<(Arc<ServiceConfig>, u64)> {
+    async fn found_service(&self, call: &Call) -> Result<Named> {
         let unknown = || Error::new(ErrorKind::NotFound, "no such service");
         let m = gateway_mount(self, &call.mount).ok_or_else(unknown)?;
-        self.service(&m, &call.service).await?.ok_or_else(unknown)
+        self.named(&m, &call.service).await?.ok_or_else(unknown)
     }
 
     /// Everything that is decided before the record: the caller, the policy, the allow-list.
     async fn decide_invoke(&self, call: &Call, path: &str) -> Result<Decided, (Option<Who>, Error)> {
-        let (service, epoch) = self.found_service(call).await.map_err(|e| (None, e))?;
+        let found = self.found_service(call).await.map_err(|e| (None, e))?;
+        let Named { config: service, epoch, exists } = found;
         let who = self.identify(call, &service).await.map_err(|e| (None, e))?;
         let refuse = |who, text: &'static str| (Some(who), Error::new(ErrorKind::PermissionDenied, text));
         // An administrator's token must not be what an app carries around.
@@ -256,6 +260,10 @@ impl Unsealed {
         let decision = acl.check(&query);
         if !decision.allowed {
             return Err(refuse(who, "permission denied"));
+        }
+        // Said only to those who may use it if it were there.
+        if !exists {
+            return Err((Some(who), Error::new(ErrorKind::NotFound, "no such service")));
         }
         if !allow::allowed(&service.allow, &call.method, &call.path) {
             return Err(refuse(who, "method and path are not on the service's allow-list"));

@@ -1,6 +1,7 @@
 //! The vault without its network: seal, request pipeline, tokens, policies, audit, mounts, sys.
 
 pub mod audit;
+mod broken;
 mod ceremony;
 mod charge;
 mod core;
@@ -17,6 +18,8 @@ mod policies;
 pub mod policy;
 mod record;
 mod seal;
+#[cfg(test)]
+mod seams;
 mod snapshots;
 mod status;
 mod sys;

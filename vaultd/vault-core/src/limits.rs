@@ -18,7 +18,12 @@ pub const MAX_TOKEN_POLICIES: usize = 128;
 pub const MAX_MOUNTS: usize = 10_000;
 /// Largest record an engine may write: the largest secret plus its framing.
 pub const MAX_RECORD_BYTES: usize = vault_logical::limits::MAX_SECRET_BYTES + 16 * 1024;
-/// Most compiled ACLs kept; past it the cache starts anew.
+/// Names of services kept in memory for each gateway mount; a mount with more reads storage for
+/// names that do not exist.
+pub const MAX_LISTED_SERVICES: usize = 10_000;
+/// Locks over the cache of compiled ACLs: a fill holds up only its own.
+pub const ACL_CACHE_SHARDS: usize = 16;
+/// Most compiled ACLs kept; past its part of it a shard starts anew.
 pub const MAX_CACHED_ACLS: usize = 1024;
 /// Most policies.
 pub const MAX_POLICIES: usize = 100_000;

@@ -3,6 +3,7 @@
 //! One record for each mount (`mount/<uuid>`), guarded as a set by a fence; the table in
 //! memory is rebuilt from the records whenever one of them changes.
 
+use crate::broken::Broken;
 use crate::fault;
 use crate::limits::{MAX_DESCRIPTION, MAX_MOUNT_PATH, MAX_MOUNTS};
 use arc_swap::ArcSwap;
@@ -14,7 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::{Space, Store, Transaction};
 use uuid::Uuid;
-use vault_logical::{Egress, Engine, EngineKind, Error, Factory, Mount, MountConfig, Result, Timestamp};
+use vault_logical::{
+    Egress, Engine, EngineKind, Error, ErrorKind, Factory, Mount, MountConfig, Result, Timestamp,
+};
 
 const FOLDER: &str = "mount/";
 /// Settings of the mounts that are always there, where they were tuned.
@@ -61,6 +64,16 @@ pub struct Mounted {
     pub mount: Mount,
     pub engine: Arc<dyn Engine>,
     pub space: Space,
+    /// Why it is not served, where it is not.
+    pub broken: Option<String>,
+}
+
+/// A record as found in storage.
+struct Found {
+    record: StoredMount,
+    rev: u64,
+    /// Why `record` is only what could be made out of it.
+    broken: Option<String>,
 }
 
 #[derive(Default)]
@@ -69,6 +82,8 @@ struct Table {
     by_uuid: HashMap<Uuid, Arc<Mounted>>,
     /// `sys/` and `auth/token/`.
     builtin: Vec<Arc<StoredMount>>,
+    /// Mounts whose records are being deleted.
+    dying: Vec<(Uuid, u64)>,
 }
 
 /// Default and maximum TTL where a mount does not set its own.
@@ -149,13 +164,25 @@ impl Mounts {
             let given = self.builtin_default(auth);
             let path = builtin_path(&given);
             let stored = self.store.get(Space::core(), &path).await.map_err(fault::storage)?;
-            table.builtin.push(Arc::new(stored.map_or(Ok(given), |v| decode(&v.value))?));
+            // Settings that cannot be read must not keep the vault from opening.
+            let read = stored.map_or(Ok(given.clone()), |v| decode(&v.value));
+            table.builtin.push(Arc::new(read.unwrap_or_else(|e| {
+                tracing::error!(mount = %given.path, reason = %e, "its settings cannot be read: the defaults are used");
+                given
+            })));
         }
-        for (record, rev) in self.records().await? {
-            if record.deleting {
+        for found in self.records().await? {
+            if found.record.deleting {
+                // Data whose owner this server does not understand is not its to delete.
+                if found.broken.is_none() {
+                    table.dying.push((found.record.uuid, found.rev));
+                }
                 continue;
             }
-            let mounted = self.bring_up(record, rev, old.by_uuid.values().map(|m| &**m))?;
+            let mounted = self.bring_up(found, old.by_uuid.values().map(|m| &**m));
+            if let Some(reason) = &mounted.broken {
+                tracing::error!(mount = %mounted.mount.path, reason, "a mount cannot be served");
+            }
             table.by_path.insert(mounted.mount.path.clone(), mounted.clone());
             table.by_uuid.insert(mounted.mount.uuid, mounted);
         }
@@ -163,23 +190,25 @@ impl Mounts {
         Ok(())
     }
 
-    /// Reuses the running engine of an unchanged mount, else makes a new one.
-    fn bring_up<'a>(
-        &self,
-        record: StoredMount,
-        rev: u64,
-        mut running: impl Iterator<Item = &'a Mounted>,
-    ) -> Result<Arc<Mounted>> {
+    /// Reuses the running engine of an unchanged mount, else makes a new one. What cannot be made
+    /// takes only its own mount out of service.
+    fn bring_up<'a>(&self, found: Found, mut running: impl Iterator<Item = &'a Mounted>) -> Arc<Mounted> {
+        let Found { record, rev, broken } = found;
         let mount = self.describe(&record);
-        let same = running.find(|m| m.mount.uuid == mount.uuid && m.mount.options == mount.options);
-        let engine = match same {
-            Some(m) => m.engine.clone(),
-            None => {
-                let factory = self.factory(&record.type_name, record.auth)?;
-                (factory.make)(&mount, self.egress.clone())?
-            }
+        let same = |m: &&Mounted| {
+            m.broken.is_none() && m.mount.uuid == mount.uuid && m.mount.options == mount.options
         };
-        Ok(Arc::new(Mounted { space: Space::mount(record.uuid), record, rev, mount, engine }))
+        let made = match (broken, running.find(same)) {
+            (Some(reason), _) => Err(reason),
+            (None, Some(m)) => Ok(m.engine.clone()),
+            (None, None) => self
+                .factory(&record.type_name, record.auth)
+                .and_then(|f| (f.make)(&mount, self.egress.clone()))
+                .map_err(|e| e.message().to_string()),
+        };
+        let broken = made.as_ref().err().cloned();
+        let engine = made.unwrap_or_else(|reason| Arc::new(Broken::new(record.auth, reason)));
+        Arc::new(Mounted { space: Space::mount(record.uuid), record, rev, mount, engine, broken })
     }
 
     fn describe(&self, r: &StoredMount) -> Mount {
@@ -263,15 +292,19 @@ impl Mounts {
         })
     }
 
-    /// All stored mounts, those being deleted too.
-    pub async fn records(&self) -> Result<Vec<(StoredMount, u64)>> {
+    /// All stored mounts, those being deleted too. A record that does not even tell its path is
+    /// left out, and logged.
+    async fn records(&self) -> Result<Vec<Found>> {
         let names = self.store.list(Space::core(), FOLDER, None, MAX_MOUNTS).await.map_err(fault::storage)?;
         let mut out = Vec::with_capacity(names.len());
         for name in names {
             if let Some(v) =
                 self.store.get(Space::core(), &format!("{FOLDER}{name}")).await.map_err(fault::storage)?
             {
-                out.push((decode(&v.value)?, v.rev));
+                match found(&name, &v.value, v.rev) {
+                    Some(found) => out.push(found),
+                    None => tracing::error!(record = %name, "a mount's record cannot be read at all"),
+                }
             }
         }
         Ok(out)
@@ -329,7 +362,8 @@ impl Mounts {
         if all.len() >= MAX_MOUNTS {
             return Err(Error::invalid("too many mounts"));
         }
-        for (other, _) in all.iter().filter(|(m, _)| m.auth == record.auth && !m.deleting) {
+        let standing = all.iter().map(|f| &f.record).filter(|m| m.auth == record.auth && !m.deleting);
+        for other in standing {
             // Also where one would hide a part of the other.
             if other.path.starts_with(&record.path) || record.path.starts_with(&other.path) {
                 return Err(Error::invalid(format!("path is already in use at {}", other.full_path())));
@@ -377,18 +411,16 @@ impl Mounts {
 
     /// One step of the deletion job: true when there is more to do.
     pub async fn purge_step(&self) -> Result<bool> {
-        let Some((dead, rev)) = self.records().await?.into_iter().find(|(m, _)| m.deleting) else {
+        self.refresh().await?;
+        let Some((dead, rev)) = self.table.load().dying.first().copied() else {
             return Ok(false);
         };
-        let n = self
-            .store
-            .purge(Space::mount(dead.uuid), crate::limits::PURGE_STEP)
-            .await
-            .map_err(fault::storage)?;
+        let n =
+            self.store.purge(Space::mount(dead), crate::limits::PURGE_STEP).await.map_err(fault::storage)?;
         if n == 0 {
             let mut txn = self.store.begin();
-            txn.expect(Space::core(), &path(dead.uuid), Some(rev));
-            txn.delete(Space::core(), &path(dead.uuid)).map_err(fault::storage)?;
+            txn.expect(Space::core(), &path(dead), Some(rev));
+            txn.delete(Space::core(), &path(dead)).map_err(fault::storage)?;
             txn.anchor_may_follow();
             txn.commit().await.map_err(fault::commit)?;
         }
@@ -414,19 +446,64 @@ pub fn put(txn: &mut Transaction, record: &StoredMount) -> Result<()> {
     txn.put(Space::core(), &path(record.uuid), Zeroizing::new(bytes)).map_err(fault::storage)
 }
 
+fn unreadable(why: &str) -> Error {
+    Error::new(ErrorKind::Internal, why.to_string())
+}
+
+/// What a stored record says, or as much of it as keeps its place: its path.
+fn found(name: &str, value: &[u8], rev: u64) -> Option<Found> {
+    #[derive(Deserialize)]
+    struct Place {
+        path: String,
+        auth: bool,
+        #[serde(default, rename = "type")]
+        type_name: String,
+        #[serde(default)]
+        deleting: bool,
+    }
+    let e = match decode(value) {
+        Ok(record) => return Some(Found { record, rev, broken: None }),
+        Err(e) => e,
+    };
+    let place: Place = serde_json::from_slice(value).ok()?;
+    let uuid = Uuid::parse_str(name).ok()?;
+    let record = StoredMount {
+        v: 1,
+        uuid,
+        accessor: crate::sys::mounts::accessor("broken", uuid),
+        path: normalise(&place.path).ok()?,
+        auth: place.auth,
+        type_name: place.type_name,
+        description: String::new(),
+        options: BTreeMap::new(),
+        config: MountConfig::default(),
+        local: false,
+        seal_wrap: false,
+        // Unknown: no token is older than this, so none that it issued lives on.
+        created: Timestamp::from_unix_nanos(i64::MAX),
+        deleting: place.deleting,
+    };
+    Some(Found { record, rev, broken: Some(e.message().to_string()) })
+}
+
 fn decode(value: &[u8]) -> Result<StoredMount> {
     let m: StoredMount =
-        serde_json::from_slice(value).map_err(|_| Error::internal("stored mount has an unknown form"))?;
+        serde_json::from_slice(value).map_err(|_| unreadable("its record has an unknown form"))?;
     if m.v != 1 {
-        return Err(Error::internal(format!("stored mount has version {}", m.v)));
+        return Err(unreadable(&format!("its record has version {}", m.v)));
     }
     Ok(m)
 }
 
 /// A mount path with exactly one trailing slash and ordinary segments.
 pub fn normalise(path: &str) -> Result<String> {
-    let trimmed = path.trim_matches('/');
-    if trimmed.is_empty() || trimmed.len() > MAX_MOUNT_PATH {
+    // One slash at the end is the mount's own; any other is refused below as an empty segment.
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    if trimmed.is_empty()
+        || trimmed.starts_with('/')
+        || trimmed.ends_with('/')
+        || trimmed.len() > MAX_MOUNT_PATH
+    {
         return Err(Error::invalid("mount path is empty or too long"));
     }
     vault_logical::path::canonical(trimmed)?;

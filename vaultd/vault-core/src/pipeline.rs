@@ -35,6 +35,8 @@ pub struct Admitted {
     pub rest: String,
     /// The whole path as policies see it.
     pub acl_path: String,
+    /// The second path of the same thing, where Vault's API has one.
+    other_path: Option<String>,
     pub operation: Operation,
     pub decision: Decision,
     /// Holds the existence check in its read set, so that the decision cannot go stale unnoticed.
@@ -42,6 +44,30 @@ pub struct Admitted {
     sudo: bool,
     /// No policy is asked: a login, or a path that answers only what the caller's policies show.
     open: bool,
+}
+
+impl Admitted {
+    /// What the caller's policies say of an operation on this path, under either of its names.
+    fn may(&self, operation: Operation) -> Decision {
+        if self.other_path.as_deref().is_some_and(|p| self.acl.denies(p)) {
+            return Decision::default();
+        }
+        self.acl.check(&query(operation, &self.acl_path, self.sudo))
+    }
+}
+
+/// Whether there is something for the caller where `path` leads, or would lead. What every vault has
+/// is no secret.
+fn may_see(acl: &Acl, found: Option<&(Target, String)>, path: &str) -> bool {
+    match found {
+        Some((Target::Sys | Target::Token, _)) => true,
+        Some((Target::Mount(m), _)) => acl.touches(&m.mount.path),
+        None => {
+            // The shortest path that a mount could have there.
+            let names = if path.starts_with("auth/") { 2 } else { 1 };
+            acl.touches(&path.split_inclusive('/').take(names).collect::<String>())
+        }
+    }
 }
 
 /// Why a request was turned away, with what is known of the caller for the record.
@@ -60,11 +86,7 @@ pub struct Finished {
 
 impl Unsealed {
     /// Serves one request. The flag asks the core to seal, now that the answer is recorded.
-    pub(crate) async fn serve(self: &Arc<Self>, mut r: Incoming) -> (Reply, bool) {
-        // `sys/mounts/` reads `sys/mounts`: the policy, the record and the engine see that one path.
-        if matches!(r.verb, Verb::Read | Verb::Help) && r.path.ends_with('/') {
-            r.path.pop();
-        }
+    pub(crate) async fn serve(self: &Arc<Self>, r: Incoming) -> (Reply, bool) {
         let recorded = match self.admit(&r).await {
             Ok(admitted) => self.run(&r, admitted).await,
             Err(refusal) => self.turn_away(&r, refusal).await,
@@ -99,16 +121,23 @@ impl Unsealed {
             Some(c) => self.policies.acl(&c.policies).await.map_err(|e| refuse(&caller, e))?,
             None => Arc::new(Acl::new(&[])),
         };
+        // HELP tells that a mount is there: only those who may do something in it, or would see it in
+        // the list of mounts, may ask.
+        if r.verb == Verb::Help && !open && !may_see(&acl, found.as_ref(), &r.path) {
+            return Err(refuse(&caller, Error::denied()));
+        }
         let acl_path = listed(&r.path, r.verb);
-        let sudo = self.needs_sudo(&acl_path);
+        let other_path = sys::other_path(&acl_path);
+        let sudo = self.needs_sudo(&acl_path) || other_path.as_deref().is_some_and(|p| self.needs_sudo(p));
         // Without a route the answer must not tell more than to a caller without rights.
         let Some((target, rest)) = found else {
-            let allowed = acl.check(&query(operation, &acl_path, sudo)).allowed;
+            let allowed = r.verb == Verb::Help || acl.check(&query(operation, &acl_path, sudo)).allowed;
             let text = format!("no handler for route \"{}\". route entry not found.", r.path);
             let error = if allowed { Error::new(ErrorKind::UnsupportedPath, text) } else { Error::denied() };
             return Err(refuse(&caller, error));
         };
         let mut admitted = Admitted {
+            other_path,
             // Refused until `decide` has spoken.
             decision: Decision::default(),
             caller,
@@ -138,17 +167,27 @@ impl Unsealed {
         }
         let mut txn = self.store.begin();
         if r.verb == Verb::Write {
+            // Where neither outcome is allowed, what exists is not looked at: not even the time tells.
+            if !a.open && !a.may(Operation::Create).allowed && !a.may(Operation::Update).allowed {
+                return Err(Error::denied());
+            }
             a.operation = match self.exists(&mut txn, r, a).await? {
                 Some(false) => Operation::Create,
                 _ => Operation::Update,
             };
         }
         a.txn = Some(txn);
-        a.decision = a.acl.check(&query(a.operation, &a.acl_path, a.sudo));
-        if a.open || a.decision.allowed || r.verb == Verb::Help {
-            return Ok(());
+        a.decision = a.may(a.operation);
+        // Whether HELP is given has been decided before.
+        if !a.open && !a.decision.allowed && r.verb != Verb::Help {
+            return Err(Error::denied());
         }
-        Err(Error::denied())
+        // `x/` was allowed, and there is no such thing as reading it: to read `x` by that name
+        // would pass by the rules for `x`.
+        if r.verb == Verb::Read && r.path.ends_with('/') && !sys::is_folder(&r.path) {
+            return Err(Error::unsupported_path());
+        }
+        Ok(())
     }
 
     async fn exists(&self, txn: &mut Transaction, r: &Incoming, a: &Admitted) -> Result<Option<bool>> {
@@ -378,7 +417,7 @@ impl Unsealed {
             }
             match txn.commit().await {
                 Ok(_) => {
-                    self.settle(&done).await;
+                    self.settle(&done).await?;
                     return Ok(done);
                 }
                 // In force all the same: whatever follows a commit does.
@@ -453,7 +492,7 @@ impl Unsealed {
     async fn missing_policies(&self, names: &[String]) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         for name in names {
-            if self.policies.read(name).await?.is_none() {
+            if !self.policies.exists(name).await? {
                 warnings.push(format!("Policy \"{name}\" does not exist"));
             }
         }
@@ -461,12 +500,18 @@ impl Unsealed {
     }
 
     /// What follows a commit and precedes the answer.
-    async fn settle(&self, done: &Done) {
-        // The change is durable: a failure here is not the request's, and the next request tries again.
-        if matches!(done.after, After::RefreshMounts)
-            && let Err(e) = self.mounts.refresh().await
-        {
-            tracing::error!(error = %e, "the mount table was not rebuilt");
+    async fn settle(&self, done: &Done) -> Result<()> {
+        match done.after {
+            After::Rotate(rotation) => sys::keys::replace(self, rotation).await,
+            After::RefreshMounts => {
+                // The change is durable: a failure here is not the request's, and the next request
+                // tries again.
+                if let Err(e) = self.mounts.refresh().await {
+                    tracing::error!(error = %e, "the mount table was not rebuilt");
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -485,8 +530,7 @@ impl Unsealed {
                     After::Seal => seal = true,
                     After::AuditDisable(name) => self.stop_device(name).await,
                     After::RootGenerated => sys::generate_root::finish(self, r.id).await,
-                    After::Nothing | After::RefreshMounts => {}
-                    After::Rekey(_) => {}
+                    After::Nothing | After::RefreshMounts | After::Rotate(_) | After::Rekey(_) => {}
                 }
                 if let After::Rekey(proposal) = done.after {
                     let stored = self.store.commit_rekey(*proposal).await;

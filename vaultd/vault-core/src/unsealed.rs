@@ -5,7 +5,7 @@ use crate::audit::{Audit, Settings};
 use crate::charge::ChargeLocks;
 use crate::core::{Core, HeadExport, Hooks};
 use crate::devices;
-use crate::dispatch::InvokeCache;
+use crate::dispatch::{Directories, InvokeCache};
 use crate::limits::{SEAL_STEP, SNAPSHOT_TICK, SWEEP_INTERVAL};
 use crate::mounts::{Mounts, SystemTtl};
 use crate::pipeline::NoReader;
@@ -38,6 +38,7 @@ pub struct Unsealed {
     pub(crate) invoke: InvokeCache,
     head_export: Option<HeadExport>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) directories: Directories,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
@@ -74,6 +75,7 @@ impl Unsealed {
             invoke: InvokeCache::default(),
             head_export: config.audit_head.clone(),
             snapshots: core.snapshots.clone(),
+            directories: Directories::default(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
             store,
@@ -135,12 +137,14 @@ impl Unsealed {
                         Some(mount) => self.invoke.forget_mount(mount),
                         None => self.invoke.clear(),
                     }
+                    self.directories.clear();
                 }
                 _ => {}
             },
             Partition::Mount(uuid) => {
                 self.mounts.invalidate_record(uuid, &change.path);
                 self.invoke.forget(uuid, &change.path);
+                self.directories.forget(uuid, &change.path);
             }
         }
     }
@@ -236,6 +240,7 @@ impl Unsealed {
             tracing::error!("the disk for the audit's heads hangs: sealing without exporting them");
         }
         self.invoke.clear();
+        self.directories.clear();
         self.tokens.clear();
         self.store.seal().await;
         self.arena.close();

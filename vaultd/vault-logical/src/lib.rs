@@ -14,6 +14,7 @@ mod error;
 pub mod field;
 pub mod header;
 pub mod limits;
+mod name;
 mod operation;
 pub mod path;
 mod request;
@@ -32,6 +33,7 @@ pub use engine::{
     SecretReader,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use name::PathName;
 pub use operation::Operation;
 pub use request::{Data, Request, RequestId};
 pub use response::{Auth, RawBody, Response};

@@ -73,6 +73,18 @@ struct Winner {
     priority: (usize, Reverse<usize>),
 }
 
+/// What a slash at the end of a path means to the rules for the name without it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slash {
+    /// It is part of the name: they are about something else.
+    Named,
+    /// LIST: they hold for the folder too.
+    Optional,
+    /// A gateway call: most upstreams serve both alike, so they deny the folder too, and grant
+    /// nothing on it.
+    Denies,
+}
+
 /// The rule that decides, and whether it was reached by dropping the slash of a LIST.
 struct Verdict<'a> {
     rule: &'a Compiled,
@@ -150,7 +162,12 @@ impl Acl {
             return Decision { allowed, granting: granting.clone(), root: allowed };
         }
         let needed = Caps::needed(query.operation, query.method);
-        let granted = self.decide(query.path, query.operation == Operation::List).and_then(|v| {
+        let slash = match query.operation {
+            Operation::List => Slash::Optional,
+            Operation::Invoke => Slash::Denies,
+            _ => Slash::Named,
+        };
+        let granted = self.decide(query.path, slash).and_then(|v| {
             let sudo = !query.sudo || v.rule.caps.contains(Caps::SUDO);
             (sudo && v.rule.caps.contains(needed)).then(|| v.rule.granting(needed)).flatten()
         });
@@ -168,12 +185,17 @@ impl Acl {
             return vec![ROOT];
         }
         let caps = self
-            .decide(path, true)
+            .decide(path, Slash::Optional)
             .map_or(Caps::NONE, |v| if v.fallback { v.rule.caps.without(Caps::INVOKE) } else { v.rule.caps });
         if caps.is_deny() || caps == Caps::NONE {
             return vec!["deny"];
         }
         Caps::NAMED.iter().filter(|(_, c)| caps.intersects(*c)).map(|(n, _)| *n).collect()
+    }
+
+    /// True when the rule that decides for a path says `deny`, rather than that there is none.
+    pub fn denies(&self, path: &str) -> bool {
+        !self.root && self.decide(path, Slash::Named).is_some_and(|v| v.rule.caps.is_deny())
     }
 
     /// True when some rule gives anything at or below `folder` (which ends in `/`), or covers it:
@@ -204,16 +226,18 @@ impl Acl {
 
     /// The rule that decides for a path. Only that one is looked at: there is no falling through
     /// to a weaker rule that would grant more.
-    fn decide(&self, path: &str, list: bool) -> Option<Verdict<'_>> {
-        let folder = if list { path.strip_suffix('/') } else { None };
+    fn decide(&self, path: &str, slash: Slash) -> Option<Verdict<'_>> {
+        let folder = if slash == Slash::Named { None } else { path.strip_suffix('/') };
+        let denies = |id: usize| self.rules.get(id).is_some_and(|r| r.caps.is_deny());
+        let reaches = |id: usize| slash == Slash::Optional || denies(id);
         if let Some(id) = self.exact.get(path) {
             return self.verdict(*id, false);
         }
-        if let Some(id) = folder.and_then(|f| self.exact.get(f)) {
+        if let Some(id) = folder.and_then(|f| self.exact.get(f)).filter(|id| reaches(**id)) {
             return self.verdict(*id, true);
         }
         let with_slash = self.wild(path);
-        let without = folder.and_then(|f| self.wild(f));
+        let without = folder.and_then(|f| self.wild(f)).filter(|w| reaches(w.rule));
         match (with_slash, without) {
             (None, None) => None,
             (Some(w), None) => self.verdict(w.rule, false),
@@ -221,8 +245,7 @@ impl Acl {
             // The rule for the folder itself decides, but a stronger `deny` on the same name
             // without its slash is meant for the folder too.
             (Some(w), Some(f)) => {
-                let denied =
-                    f.priority > w.priority && self.rules.get(f.rule).is_some_and(|r| r.caps.is_deny());
+                let denied = f.priority > w.priority && denies(f.rule);
                 if denied { self.verdict(f.rule, true) } else { self.verdict(w.rule, false) }
             }
         }

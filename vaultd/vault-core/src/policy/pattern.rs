@@ -46,13 +46,15 @@ impl Pattern {
         if text.contains("{{") || text.contains("}}") {
             return Err("templates ({{…}}) are not supported in this version".into());
         }
-        if text.contains("+*") {
-            return Err("\"+*\" is not allowed: \"+\" stands for one whole segment".into());
-        }
         let (stem, open) = match text.strip_suffix('*') {
             Some(stem) => (stem, true),
             None => (text, false),
         };
+        // `+*`, `+x*`, `a+`: half a wildcard would be taken literally, and a `deny` protect nothing.
+        let partial = |s: &str| s.contains('+') && s != "+";
+        if stem.split('/').any(partial) || (open && (stem == "+" || stem.ends_with("/+"))) {
+            return Err("\"+\" stands for one whole segment and for nothing less".into());
+        }
         // A prefix may end within a segment, so one more character completes it for the check.
         let probe = if open { format!("{stem}x") } else { stem.to_owned() };
         match path::canonical(&probe) {

@@ -36,7 +36,8 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, which: &str) -> Result<Don
     let mut out = Data::new();
     for path in &paths {
         let bare = path.trim_start_matches('/');
-        let path_caps = acl.capabilities(bare);
+        let denied = super::other_path(bare).is_some_and(|other| acl.denies(&other));
+        let path_caps = if denied { vec!["deny"] } else { acl.capabilities(bare) };
         out.entry("capabilities").or_insert_with(|| json!(path_caps));
         out.insert(path.clone(), Value::from(path_caps));
     }

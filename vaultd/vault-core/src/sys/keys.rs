@@ -1,6 +1,6 @@
 //! `sys/key-status` and `sys/rotate`: the barrier's numbered terms.
 
-use super::{Done, object};
+use super::{After, Done, Rotation, object};
 use crate::fault;
 use crate::unsealed::Unsealed;
 use serde_json::json;
@@ -18,17 +18,26 @@ pub fn status(core: &Unsealed) -> Done {
 
 /// `sys/rotate`: a new term seals what is written from now on; old terms still open old records.
 /// `sys/rotate/root`: a new root key.
-pub async fn rotate(core: &Unsealed, rest: &[&str]) -> Result<Done> {
-    match rest {
-        [] | ["keyring"] => {
+pub fn rotate(rest: &[&str]) -> Result<Done> {
+    let rotation = match rest {
+        [] | ["keyring"] => Rotation::Barrier,
+        ["root"] => Rotation::Root,
+        _ => return Err(Error::unsupported_path()),
+    };
+    Ok(Done { after: After::Rotate(rotation), ..Done::default() })
+}
+
+/// Carries out what [`rotate`] decided, after the commit that it was decided in.
+pub async fn replace(core: &Unsealed, rotation: Rotation) -> Result<()> {
+    match rotation {
+        Rotation::Barrier => {
             let s = core.store.rotate().await.map_err(fault::storage)?;
             tracing::info!(term = s.term, "barrier key rotated");
         }
-        ["root"] => {
+        Rotation::Root => {
             core.store.rotate_root().await.map_err(fault::storage)?;
             tracing::info!("root key rotated");
         }
-        _ => return Err(Error::unsupported_path()),
     }
-    Ok(Done::default())
+    Ok(())
 }

@@ -5,7 +5,7 @@ mod audit_devices;
 mod capabilities;
 pub mod generate_root;
 mod internal_ui;
-mod keys;
+pub mod keys;
 pub mod mounts;
 mod policies;
 pub mod rekey;
@@ -125,6 +125,33 @@ pub const PATHS: &[PathHelp] = &[
     PathHelp { pattern: "internal/ui/mounts/:path", summary: "Tells which mount serves a path." },
 ];
 
+/// What a GET may ask for by a folder's name, as clients do.
+const FOLDERS: &[&str] = &["mounts/", "auth/", "audit/", "policy/", "internal/ui/mounts/"];
+
+/// True when a GET of `path`, which ends in `/`, is served: `sys/mounts/` is the list of mounts, but
+/// `sys/policies/acl/x/` is not the policy `x`.
+pub fn is_folder(path: &str) -> bool {
+    path.strip_prefix("sys/").is_some_and(|rest| FOLDERS.contains(&rest))
+}
+
+/// The other path at which Vault's API serves the same thing. A policy that denies one of the two
+/// denies both, and what needs `sudo` at one needs it at both.
+pub fn other_path(path: &str) -> Option<String> {
+    const PAIRS: &[(&str, &str)] = &[
+        ("sys/policy/", "sys/policies/acl/"),
+        ("sys/auth/", "sys/mounts/auth/"),
+        ("sys/rotate/keyring", "sys/rotate"),
+    ];
+    // `sys/mounts/` is `sys/mounts`; the rest are names of two spellings.
+    if is_folder(path) {
+        return path.strip_suffix('/').map(str::to_owned);
+    }
+    PAIRS.iter().flat_map(|(a, b)| [(a, b), (b, a)]).find_map(|(this, other)| {
+        let rest = path.strip_prefix(this)?;
+        (rest.is_empty() || this.ends_with('/')).then(|| format!("{other}{rest}"))
+    })
+}
+
 /// One request to `sys/`.
 pub struct Call<'a> {
     pub incoming: &'a Incoming,
@@ -140,12 +167,21 @@ impl Call<'_> {
     }
 }
 
+/// Which key `sys/rotate` replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    Barrier,
+    Root,
+}
+
 /// What must happen once the transaction is committed and before the answer goes out.
 #[derive(Default)]
 pub enum After {
     #[default]
     Nothing,
     RefreshMounts,
+    /// A new key of the barrier, once: the transaction may have run several times.
+    Rotate(Rotation),
     /// The device of this name stops once its removal is stored.
     AuditDisable(String),
     /// Once the answer is recorded.
@@ -212,7 +248,7 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         }
         (Verb::Write, "seal") if rest.is_empty() => Done { after: After::Seal, ..Done::default() },
         (Verb::Read, "key-status") if rest.is_empty() => keys::status(core),
-        (Verb::Write, "rotate") => keys::rotate(core, rest).await?,
+        (Verb::Write, "rotate") => keys::rotate(rest)?,
         (_, "storage") => snapshot::handle(core, &call, rest).await?,
         (_, "rekey") => rekey::handle(core, &call, rest).await?,
         (_, "generate-root") => generate_root::handle(core, txn, call.incoming, &rest.join("/")).await?,
@@ -245,5 +281,27 @@ pub fn object(v: Value) -> Data {
     match v {
         Value::Object(m) => m,
         _ => Data::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_folder, other_path};
+
+    #[test]
+    fn what_has_two_paths_knows_the_other() {
+        for (a, b) in [
+            ("sys/policy/x", "sys/policies/acl/x"),
+            ("sys/auth/jwt/tune", "sys/mounts/auth/jwt/tune"),
+            ("sys/rotate", "sys/rotate/keyring"),
+        ] {
+            assert_eq!(other_path(a).as_deref(), Some(b));
+            assert_eq!(other_path(b).as_deref(), Some(a));
+        }
+        assert_eq!(other_path("sys/mounts/").as_deref(), Some("sys/mounts"));
+        for single in ["sys/rotate/root", "sys/rotated", "sys/mounts/secret", "secret/data/x/"] {
+            assert_eq!(other_path(single), None, "{single}");
+        }
+        assert!(is_folder("sys/audit/") && !is_folder("sys/policies/acl/x/") && !is_folder("sys/mounts/x/"));
     }
 }

@@ -85,7 +85,11 @@ pub fn find(core: &Unsealed, auth: bool, path: &str) -> Result<Option<Found>> {
 fn listing(core: &Unsealed, auth: bool) -> Data {
     let mut all = Data::new();
     for m in core.mounts.all().iter().filter(|m| m.record.auth == auth) {
-        all.insert(m.record.path.clone(), Value::Object(describe(&m.record)));
+        let mut entry = describe(&m.record);
+        if let Some(reason) = &m.broken {
+            entry.insert("error".into(), reason.as_str().into());
+        }
+        all.insert(m.record.path.clone(), Value::Object(entry));
     }
     let builtin = core.mounts.builtin(auth);
     all.insert(builtin.path.clone(), Value::Object(describe(&builtin)));

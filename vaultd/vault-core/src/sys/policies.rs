@@ -8,7 +8,7 @@ use crate::unsealed::Unsealed;
 use serde_json::json;
 use std::sync::Arc;
 use storage::Transaction;
-use vault_logical::{Error, Response, Result, field};
+use vault_logical::{Error, PathName, Response, Result, field};
 
 pub async fn handle(
     core: &Arc<Unsealed>,
@@ -25,9 +25,12 @@ pub async fn handle(
             _ => Err(Error::unsupported_operation()),
         };
     }
+    // As in Vault: what cannot be there is as good as deleted.
+    if call.incoming.verb == Verb::Delete && names_nothing(&name) {
+        return Ok(Done::default());
+    }
+    let name = PathName::in_path(&name, normalise_name)?;
     match call.incoming.verb {
-        // As in Vault: what cannot be there is as good as deleted.
-        Verb::Delete if names_nothing(&name) => Ok(Done::default()),
         Verb::Read => read(core, &name, legacy).await,
         Verb::Write => {
             // The old clients say `rules`, the new ones `policy`.
@@ -79,11 +82,10 @@ async fn list(core: &Unsealed, call: &Call<'_>, legacy: bool) -> Result<Done> {
     Ok(Response::data(data).into())
 }
 
-async fn read(core: &Unsealed, name: &str, legacy: bool) -> Result<Done> {
-    let name = normalise_name(name)?;
-    let text = core.policies.read(&name).await?.ok_or_else(Error::not_found)?;
+async fn read(core: &Unsealed, name: &PathName, legacy: bool) -> Result<Done> {
+    let text = core.policies.read(name).await?.ok_or_else(Error::not_found)?;
     let field_name = if legacy { "rules" } else { "policy" };
-    let mut data = object(json!({ "name": name }));
+    let mut data = object(json!({ "name": &**name }));
     data.insert(field_name.into(), text.into());
     Ok(Response::data(data).into())
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use token::{Refused, Unverified};
 use vault_logical::{
     Auth, AuthMethod, Charge, Context, Descriptor, Egress, Engine, EngineKind, Error, ErrorKind, Factory,
-    Operation, PathHelp, Request, Response, Result, field,
+    Operation, PathHelp, PathName, Request, Response, Result, field,
 };
 
 pub(crate) const FACTORY: Factory = Factory {
@@ -106,7 +106,7 @@ fn route(path: &str) -> Result<Route<'_>> {
         None if path == "login" => Ok(Route::Login),
         None if path == "role" => Ok(Route::Roles),
         Some(("role", "")) => Ok(Route::Roles),
-        Some(("role", name)) if params::is_name(name, b"") => Ok(Route::Role(name)),
+        Some(("role", name)) => Ok(Route::Role(name)),
         _ => Err(Error::unsupported_path()),
     }
 }
@@ -178,32 +178,35 @@ impl Jwt {
         let config =
             Config::load(cx).await?.ok_or_else(|| Error::invalid("the auth method is not configured"))?;
         let name = match role {
-            Some(r) if !r.is_empty() => r.to_lowercase(),
-            _ => config.default_role.clone(),
+            Some(r) if !r.is_empty() => r,
+            _ => config.default_role.as_str(),
         };
         if name.is_empty() {
             return Err(Error::invalid("missing role"));
         }
-        let role = match params::is_name(&name, b"") {
-            true => Role::load(cx, &name).await?,
-            false => None,
-        };
-        let role = role.ok_or_else(|| refused(Refused("no such role")))?;
-        if purpose == For::Gateway && (config.bound_issuer.is_empty() || role.bound_audiences.is_empty()) {
-            // Such a role may be as old as the store: it goes on to log in, and calls nothing.
-            tracing::warn!(
-                role = name,
-                "a gateway service names a JWT role without bound_audiences, or its config has no bound_issuer: refused"
-            );
-            return Err(refused(Refused("the role is too open for the gateway")));
-        }
+        // From here to the signature, a role that is not there takes the same work and answers the
+        // same as one that is: which roles there are is not for strangers to find out.
+        let name = PathName::in_body(name, role::normal).map_err(|_| refused(Refused("no such role")))?;
+        let (role, exists) = Role::load_any(cx, &name).await?;
         let t = token::parse(credential).map_err(refused)?;
         if !config.allows(t.alg) {
             return Err(refused(Refused("algorithm is not allowed")));
         }
-        let expires = claims::registered(t.claims(), &config, &role, cx.clock.now()).map_err(refused)?;
-        kind::check(t.claims(), t.typed_access, config.kinds()).map_err(refused)?;
+        let registered = claims::registered(t.claims(), &config, &role, cx.clock.now());
+        let claims_fit = kind::check(t.claims(), t.typed_access, config.kinds()).and(registered);
         self.verify(&t, &config)?;
+        if !exists {
+            return Err(refused(Refused("no such role")));
+        }
+        if purpose == For::Gateway && (config.bound_issuer.is_empty() || role.bound_audiences.is_empty()) {
+            // Such a role may be as old as the store: it goes on to log in, and calls nothing.
+            tracing::warn!(
+                role = %name,
+                "a gateway service names a JWT role without bound_audiences, or its config has no bound_issuer: refused"
+            );
+            return Err(refused(Refused("the role is too open for the gateway")));
+        }
+        let expires = claims_fit.map_err(refused)?;
         let until = expires.plus(role.leeway().expiration);
         if !self.spellings.accepts(t.alg.family(), &t.signature_bytes(), until, cx.clock.now()) {
             return Err(refused(Refused("the other form of a signature that was accepted")));
@@ -273,9 +276,11 @@ impl Engine for Jwt {
 
     async fn exists(&self, cx: &mut Context<'_>, request: &Request) -> Result<Option<bool>> {
         match route(&request.path) {
-            Ok(Route::Role(name)) => {
-                Ok(Some(cx.view.get(&role::path(&name.to_lowercase())).await?.is_some()))
-            }
+            Ok(Route::Role(name)) => match PathName::in_path(name, role::normal) {
+                Ok(name) => Ok(Some(cx.view.get(&role::path(&name)).await?.is_some())),
+                // `handle` says what is wrong with it.
+                Err(_) => Ok(None),
+            },
             _ => Ok(None),
         }
     }
@@ -304,11 +309,17 @@ impl Engine for Jwt {
                 let keys = cx.view.list("role/", after.as_deref(), limit).await?;
                 Ok(params::check(Response::keys(keys), &request.data, params::LIST_FIELDS, &[]))
             }
-            (Route::Role(name), Read) => role::read(cx, request, &name.to_lowercase()).await,
-            (Route::Role(name), Create | Update) => role::write(cx, request, &name.to_lowercase()).await,
-            (Route::Role(name), Delete) => {
-                cx.view.delete(&role::path(&name.to_lowercase())).await?;
-                Ok(Response::empty())
+            (Route::Role(name), operation) => {
+                let name = PathName::in_path(name, role::normal)?;
+                match operation {
+                    Read => role::read(cx, request, &name).await,
+                    Create | Update => role::write(cx, request, &name).await,
+                    Delete => {
+                        cx.view.delete(&role::path(&name)).await?;
+                        Ok(Response::empty())
+                    }
+                    _ => Err(Error::unsupported_operation()),
+                }
             }
             (Route::Login, Create | Update) => self.login(cx, request).await,
             _ => Err(Error::unsupported_operation()),

@@ -6,9 +6,12 @@ use crate::params;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 use vault_api::json;
-use vault_logical::{Context, Data, Error, ErrorKind, Operation, Request, Response, Result, ViewExt, field};
+use vault_logical::{
+    Context, Data, Error, ErrorKind, Operation, PathName, Request, Response, Result, ViewExt, field,
+};
 
 const FORM: u8 = 1;
 const FIELDS: &[&str] = &[
@@ -92,8 +95,14 @@ pub(super) struct Leeway {
     pub not_before: Duration,
 }
 
-pub(super) fn path(name: &str) -> String {
+pub(super) fn path(name: &PathName) -> String {
     format!("role/{name}")
+}
+
+/// A role's name in its one form: lower case, as in Vault.
+pub(super) fn normal(name: &str) -> Result<String> {
+    let lower = name.to_lowercase();
+    if params::is_name(&lower, b"") { Ok(lower) } else { Err(Error::unsupported_path()) }
 }
 
 impl Role {
@@ -122,7 +131,24 @@ impl Role {
         }
     }
 
-    pub async fn load(cx: &mut Context<'_>, name: &str) -> Result<Option<Self>> {
+    /// The role of that name, and whether it exists. Either way one record is found, one is not, and
+    /// a role is decoded: what stands in for a role that does not exist costs the same.
+    pub async fn load_any(cx: &mut Context<'_>, name: &PathName) -> Result<(Self, bool)> {
+        static NOBODYS: LazyLock<Vec<u8>> =
+            LazyLock::new(|| serde_json::to_vec(&Role::new()).unwrap_or_default());
+        match Role::load(cx, name).await? {
+            Some(role) => {
+                cx.view.get(&format!("none/{name}")).await?;
+                Ok((role, true))
+            }
+            None => {
+                cx.view.get(super::config::PATH).await?;
+                Ok((serde_json::from_slice(&NOBODYS).map_err(Error::internal)?, false))
+            }
+        }
+    }
+
+    pub async fn load(cx: &mut Context<'_>, name: &PathName) -> Result<Option<Self>> {
         match cx.view.get_json::<Role>(&path(name)).await? {
             Some(r) if r.v != FORM => Err(Error::internal("stored role is of a newer form")),
             r => Ok(r),
@@ -141,7 +167,7 @@ impl Role {
     }
 }
 
-pub(super) async fn read(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
+pub(super) async fn read(cx: &mut Context<'_>, request: &Request, name: &PathName) -> Result<Response> {
     let r = Role::load(cx, name).await?.ok_or_else(Error::not_found)?;
     let mut d = Data::new();
     let mut put = |name: &str, v: Value| d.insert(name.into(), v);
@@ -323,7 +349,7 @@ fn check(r: &Role, max_ttl: Duration) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
+pub(super) async fn write(cx: &mut Context<'_>, request: &Request, name: &PathName) -> Result<Response> {
     let data = &request.data;
     for name in UNBUILT {
         if data.get(*name).is_some_and(|v| !says_nothing(v)) {

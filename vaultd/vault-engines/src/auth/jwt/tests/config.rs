@@ -80,12 +80,16 @@ fn roles() {
         let b = bench(&[ed()]).await;
         assert_eq!(b.list("role/", json!({})).await.unwrap(), ["app"]);
         b.write(
-            "role/WEB",
+            "role/web",
             role(json!({"allowed_redirect_uris": ["https://x.example/cb"], "verbose_oidc_logging": false})),
         )
         .await
         .unwrap();
         assert_eq!(b.list("role", json!({"after": "app"})).await.unwrap(), ["web"]);
+        for spelling in ["role/WEB", "role/Web"] {
+            assert!(b.write(spelling, role(json!({}))).await.is_err() && b.read(spelling).await.is_err());
+            assert!(b.delete(spelling).await.is_err());
+        }
         // An update states only what changes.
         b.write("role/web", json!({"token_ttl": 5, "groups_claim": "g"})).await.unwrap();
         let d = data(&b.read("role/web").await.unwrap());
