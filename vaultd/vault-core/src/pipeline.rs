@@ -422,7 +422,9 @@ impl Unsealed {
                 }
                 // In force all the same: whatever follows a commit does.
                 Err(e @ CommitError::Unanchored(_)) => {
-                    self.settle(&done).await;
+                    if let Err(e) = self.settle(&done).await {
+                        tracing::error!(error = %e, "what follows an unanchored commit failed too");
+                    }
                     if let After::AuditDisable(name) = &done.after {
                         self.stop_device(name).await;
                     }

@@ -319,6 +319,7 @@ impl Vault {
 fn answer(reply: Reply) -> Answer {
     match reply.body {
         ReplyBody::Bare { json, .. } => Answer { result: Ok(json), token: None, lease: 0 },
+        ReplyBody::Download(_) => Answer { result: Ok(Value::Null), token: None, lease: 0 },
         ReplyBody::Error(e) => Answer { result: Err(e), token: None, lease: 0 },
         ReplyBody::Envelope { response, auth, .. } => Answer {
             result: Ok(response.data.map_or(Value::Null, Value::Object)),
