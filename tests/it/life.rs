@@ -124,8 +124,13 @@ async fn nothing_at_rest_shows_a_name_or_a_value() {
         let home = Home::new(backend);
         let v = home.start();
         let (root, keys) = v.ready().await;
-        let names =
-            ["canaryFolderName", "canarySecretName", "canaryMountName", "canaryPolicyName", "canaryRoleMeta"];
+        let names = [
+            "canaryFolderName",
+            "canarySecretName",
+            "canaryMountName",
+            "canary-policy-name",
+            "canaryRoleMeta",
+        ];
         let values = ["canaryValueInline0123", "canaryMetadataValue77"];
         v.post("sys/mounts/canaryMountName", &root, json!({"type": "kv"})).await.ok();
         v.post(
@@ -147,7 +152,7 @@ async fn nothing_at_rest_shows_a_name_or_a_value() {
         let token = v
             .token_with(
                 &root,
-                "canaryPolicyName",
+                "canary-policy-name",
                 "path \"secret/data/canaryFolderName/*\" { capabilities = [\"read\"] }",
             )
             .await;

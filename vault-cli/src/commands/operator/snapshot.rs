@@ -130,7 +130,9 @@ fn walk(input: &mut impl Read, bytes: u64) -> io::Result<Value> {
     }
     let mut text = vec![0; length as usize];
     input.read_exact(&mut text)?;
-    let mut manifest: Value = serde_json::from_slice(&text).map_err(|_| bad("its manifest is damaged"))?;
+    let text = std::str::from_utf8(&text).map_err(|_| bad("its manifest is damaged"))?;
+    let mut manifest = vault_api::json::value(text, &vault_api::json::Bounds::SIZED)
+        .map_err(|_| bad("its manifest is damaged"))?;
     let mut records = 0u64;
     loop {
         let key = number(input)?;
