@@ -139,3 +139,78 @@ async fn an_answer_that_cannot_be_searched_stays_behind() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_key_and_its_beginning_are_masked_in_every_spelling() {
+    use base64::Engine as _;
+    let s = Stage::new().await;
+    let spelled = |f: &dyn Fn(u8) -> String, key: &str| key.bytes().map(f).collect::<String>();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(format!("user:{KEY}"));
+    let lines: Vec<&str> = base64.as_bytes().chunks(19).map(|l| std::str::from_utf8(l).unwrap()).collect();
+    let hex = hex::encode(KEY);
+    let mixed: String =
+        hex.chars().enumerate().map(|(n, c)| if n % 3 == 0 { c.to_ascii_uppercase() } else { c }).collect();
+    let mut echoes = vec![base64.clone(), lines.join("\r\n"), lines.join("\\n"), mixed];
+    for part in [KEY, &KEY[..KEY.len() - 1], &KEY[..11]] {
+        echoes.push(part.to_string());
+        echoes.push(spelled(&|b| format!("\\u00{b:02X}"), part));
+        echoes.push(spelled(&|b| format!("&#{b};"), part));
+        echoes.push(spelled(&|b| format!("&#x{b:x};"), part));
+        echoes.push(spelled(&|b| format!("%{b:02x}"), part));
+        echoes.push(spelled(
+            &|b| if b % 2 == 0 { format!("%{b:02X}") } else { char::from(b).to_string() },
+            part,
+        ));
+    }
+    let answers = echoes.clone();
+    let up = Upstream::start(&s.home.pki, move |seen| {
+        // The last thing that is sent, in small pieces: the upstream ends the stream there.
+        let echo = answers[seen.target.rsplit('/').next().unwrap().parse::<usize>().unwrap()].clone();
+        let (tx, rx) = tokio::sync::mpsc::channel(2048);
+        tokio::spawn(async move {
+            for part in format!("bad key: {echo}").as_bytes().chunks(5) {
+                let _ = tx.send(Bytes::copy_from_slice(part)).await;
+            }
+        });
+        (400, vec![], rx)
+    })
+    .await;
+    s.bind(&up).await;
+    let jwt = s.issuer.jwt("alice");
+    for (n, echo) in echoes.iter().enumerate() {
+        let a = s.with(&jwt, "GET", &format!("/openai/v1/{n}")).await;
+        assert_eq!((a.status, a.text.len()), (400, "bad key: ".len() + echo.len()));
+        let left = a.text.trim_start_matches("bad key: ").chars().filter(|c| *c != '*').count();
+        // Of base64, what shares a character with its neighbours, and the name before it.
+        assert!(left <= if echo.contains(&base64[..8]) { 10 } else { 0 }, "{echo}: {}", a.text);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_masked_is_neither_bound_nor_sent() {
+    let s = Stage::new().await;
+    let up = Upstream::start(&s.home.pki, echo).await;
+    let jwt = s.issuer.jwt("alice");
+    let set = async |key: &str| {
+        s.v.post("secret/data/openai", &s.root, json!({"data": {"key": key}})).await.ok();
+    };
+    for (key, why) in
+        [("sk-0123456789 ", "blanks"), ("sk-proj-123", "too short"), ("sk-0123456789\n\n", "blanks")]
+    {
+        set(key).await;
+        let refused = s.v.post("gateway/services/openai", &s.root, s.service(&up)).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text.contains(why), "{}", refused.text);
+    }
+    set("sk-0123456789\n").await;
+    s.bind(&up).await;
+    assert_eq!(s.with(&jwt, "GET", "/openai/v1/x").await.status, 200);
+    // Put there after the binding.
+    for key in ["sk-0123456789 ", "sk-proj-123", "short"] {
+        set(key).await;
+        let a = s.with(&jwt, "GET", "/openai/v1/x").await;
+        assert_eq!((a.status, code(&a).as_str()), (502, "credential_unfit"), "{key}");
+        assert!(s.audit().contains("credential_unfit"));
+    }
+    assert_eq!(up.requests().len(), 1);
+}

@@ -11,7 +11,7 @@ pub use directory::Directories;
 use crate::audit::{Credential, Identity, MountEntry, Opened, RequestEntry};
 use crate::core::Core;
 use crate::fault;
-use crate::limits::{CREDENTIAL_TTL, GRANT_RECHECK, IDENTITY_TTL, MAX_CREDENTIAL_BYTES};
+use crate::limits::{CREDENTIAL_TTL, GRANT_RECHECK, IDENTITY_TTL};
 use crate::mounts::Mounted;
 use crate::pipeline::NoReader;
 use crate::policy::{Decision, Query};
@@ -21,13 +21,14 @@ use crate::view::MountView;
 use async_trait::async_trait;
 use cache::{CachedCredential, CachedIdentity, SERVICES};
 use directory::Named;
-use secmem::ExposeSecret;
+use secmem::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use vault_logical::{
     Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Connection, Data, Dispatch, Error,
-    ErrorKind, Grant, InvokeGuard, Operation, Over, Request, Result, ServiceConfig, Timestamp, ViewExt,
+    ErrorKind, Grant, InvokeGuard, Operation, Over, Request, Response, Result, ServiceConfig, Timestamp,
+    ViewExt, limits::MAX_CREDENTIAL_BYTES, provider_key,
 };
 
 /// The in-process [`Dispatch`].
@@ -356,8 +357,44 @@ impl Unsealed {
             return Ok(c);
         }
         let fill = self.invoke.fill(m.mount.uuid);
+        let (response, looked_at) = self
+            .bound_secret(&m, rest, binding.version)
+            .await
+            .map_err(|e| if e.kind() == ErrorKind::NotFound { missing() } else { e })?;
+        let (value, version) = pick(response.data.as_ref(), &m, &binding.field).ok_or_else(missing)?;
+        let value = provider_key::trimmed(value);
+        if value.is_empty() || value.len() > MAX_CREDENTIAL_BYTES {
+            return Err(missing());
+        }
+        let key = self.arena.from_slice(value.as_bytes()).map_err(|e| {
+            Error::new(ErrorKind::Unavailable, "no locked memory left for the credential").with_source(e)
+        })?;
+        let until =
+            now.plus(CREDENTIAL_TTL).min(ends(response.data.as_ref()).unwrap_or(now.plus(CREDENTIAL_TTL)));
+        Ok(self.invoke.keep_credential(&fill, binding, key, version, until, looked_at))
+    }
+
+    /// What a binding points at, for the check that it can be masked: `None` where nothing is.
+    pub(crate) async fn bound_text(&self, binding: &Binding) -> Result<Option<SecretString>> {
+        let Some((m, rest)) = self.mounts.route(&binding.path) else { return Ok(None) };
+        match self.bound_secret(&m, rest, binding.version).await {
+            Ok((r, _)) => {
+                Ok(pick(r.data.as_ref(), &m, &binding.field).map(|(text, _)| text.to_string().into()))
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::UnsupportedPath) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The secret, and the records that it was made of.
+    async fn bound_secret(
+        &self,
+        m: &Mounted,
+        rest: &str,
+        version: Option<u64>,
+    ) -> Result<(Response, Vec<String>)> {
         let mut data = Data::new();
-        if let Some(v) = binding.version {
+        if let Some(v) = version {
             data.insert("version".into(), v.into());
         }
         let request = Request {
@@ -371,23 +408,8 @@ impl Unsealed {
         };
         let mut txn = self.store.begin();
         let mut view = MountView::new(&mut txn, m.space);
-        let response = m
-            .engine
-            .handle(&mut self.context(&mut view, &m, &NoReader), &request, None)
-            .await
-            .map_err(|e| if e.kind() == ErrorKind::NotFound { missing() } else { e })?;
-        let (value, version) = pick(response.data.as_ref(), &m, &binding.field).ok_or_else(missing)?;
-        // A key read from a file often ends in a line break, which no header can carry.
-        let value = value.trim_end_matches(['\r', '\n']);
-        if value.is_empty() || value.len() > MAX_CREDENTIAL_BYTES {
-            return Err(missing());
-        }
-        let key = self.arena.from_slice(value.as_bytes()).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, "no locked memory left for the credential").with_source(e)
-        })?;
-        let until =
-            now.plus(CREDENTIAL_TTL).min(ends(response.data.as_ref()).unwrap_or(now.plus(CREDENTIAL_TTL)));
-        Ok(self.invoke.keep_credential(&fill, binding, key, version, until, view.looked_at()))
+        let response = m.engine.handle(&mut self.context(&mut view, m, &NoReader), &request, None).await?;
+        Ok((response, view.looked_at()))
     }
 }
 

@@ -103,8 +103,6 @@ pub const SWEEP_JOBS: usize = 256;
 pub const SWEEP_CUBBYHOLE: usize = 64;
 /// Longest life of a verified caller identity in the gateway's cache.
 pub const IDENTITY_TTL: std::time::Duration = std::time::Duration::from_secs(60);
-/// Largest provider credential, in bytes.
-pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 /// Most entries of each kind in the gateway's cache; past it that kind starts anew.
 pub const MAX_INVOKE_CACHE: usize = 4096;
 /// Changes of a mount noted one by one while something is read from it for the gateway.

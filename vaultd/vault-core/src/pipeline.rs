@@ -14,10 +14,12 @@ use crate::unsealed::{Unsealed, matches};
 use crate::view::MountView;
 use crate::{fault, record};
 use async_trait::async_trait;
-use secmem::ExposeSecret;
+use secmem::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use storage::{CommitError, Transaction};
-use vault_logical::{Charge, Context, Error, ErrorKind, Operation, Request, Result, SecretReader, Transport};
+use vault_logical::{
+    Binding, Charge, Context, Error, ErrorKind, Operation, Request, Result, SecretReader, Transport,
+};
 
 /// Where a path leads.
 pub enum Target {
@@ -454,7 +456,7 @@ impl Unsealed {
     ) -> Result<Done> {
         match (&a.target, &a.caller) {
             (Target::Mount(m), _) => {
-                let reader = CallerReader { acl: a.acl.clone() };
+                let reader = CallerReader { core: self, acl: &a.acl };
                 let mut view = MountView::new(txn, m.space);
                 m.engine
                     .handle(&mut self.context(&mut view, m, &reader), request, charge)
@@ -623,15 +625,23 @@ fn query(operation: Operation, path: &str, sudo: bool) -> Query<'_> {
 }
 
 /// Answers from the caller's own ACL, for the gateway's binding check.
-struct CallerReader {
-    acl: Arc<Acl>,
+struct CallerReader<'a> {
+    core: &'a Unsealed,
+    acl: &'a Acl,
 }
 
 #[async_trait]
-impl SecretReader for CallerReader {
+impl SecretReader for CallerReader<'_> {
     async fn caller_may_read(&self, path: &str) -> Result<bool> {
         let path = vault_logical::path::canonical(path)?;
         Ok(self.acl.check(&query(Operation::Read, path, false)).allowed)
+    }
+
+    async fn bound_text(&self, binding: &Binding) -> Result<Option<SecretString>> {
+        if !self.caller_may_read(&binding.path).await? {
+            return Ok(None);
+        }
+        self.core.bound_text(binding).await
     }
 }
 
@@ -642,5 +652,9 @@ pub(crate) struct NoReader;
 impl SecretReader for NoReader {
     async fn caller_may_read(&self, _path: &str) -> Result<bool> {
         Ok(false)
+    }
+
+    async fn bound_text(&self, _binding: &Binding) -> Result<Option<SecretString>> {
+        Ok(None)
     }
 }

@@ -161,12 +161,15 @@ impl Egress for FakeEgress {
     }
 }
 
-struct Readable(BTreeSet<String>);
+struct Readable(BTreeSet<String>, Option<String>);
 
 #[async_trait]
 impl SecretReader for Readable {
     async fn caller_may_read(&self, path: &str) -> Result<bool> {
         Ok(self.0.contains(path))
+    }
+    async fn bound_text(&self, _: &vault_logical::Binding) -> Result<Option<secmem::SecretString>> {
+        Ok(self.1.clone().map(Into::into))
     }
 }
 
@@ -178,6 +181,8 @@ pub(crate) struct Bench {
     pub(crate) mount: Mount,
     /// API paths that the caller may read.
     pub(crate) readable: Mutex<BTreeSet<String>>,
+    /// What every binding points at.
+    pub(crate) bound: Mutex<Option<String>>,
     pub(crate) caller: Mutex<Arc<Caller>>,
     store: Store,
     charging: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -222,6 +227,7 @@ impl Bench {
             egress,
             mount,
             readable: Mutex::default(),
+            bound: Mutex::new(Some("sk-test-0123456789".into())),
             caller: Mutex::new(caller(Some("hole"))),
             store: Store::default(),
             charging: Mutex::default(),
@@ -299,7 +305,7 @@ impl Bench {
         view: &mut MemView,
         f: impl AsyncFnOnce(&dyn Engine, &mut Context<'_>) -> T,
     ) -> T {
-        let readable = Readable(self.readable.lock().clone());
+        let readable = Readable(self.readable.lock().clone(), self.bound.lock().clone());
         let mut cx = Context { view, clock: &*self.clock, mount: &self.mount, secrets: &readable };
         f(&*self.engine, &mut cx).await
     }

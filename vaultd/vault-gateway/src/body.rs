@@ -205,7 +205,7 @@ impl Download {
         if let Some(s) = self.scanner.take() {
             self.account.completion.redactions += s.hits;
         }
-        self.patterns = Patterns::new(&[]);
+        self.patterns = Patterns::none();
         self.account.completion.error = Some(why);
         self.account.finish();
         self.ended = true;

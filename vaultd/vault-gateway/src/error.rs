@@ -35,6 +35,7 @@ pub enum Code {
     UpstreamEncoded,
     UpstreamInvalid,
     CredentialUnavailable,
+    CredentialUnfit,
     Sealed,
     Unavailable,
     Internal,
@@ -65,6 +66,7 @@ impl Code {
             Code::UpstreamEncoded => "upstream_encoded",
             Code::UpstreamInvalid => "upstream_invalid",
             Code::CredentialUnavailable => "credential_unavailable",
+            Code::CredentialUnfit => "credential_unfit",
             Code::Sealed => "sealed",
             Code::Unavailable => "unavailable",
             Code::Internal => "internal",
@@ -90,9 +92,10 @@ impl Code {
             Code::UpstreamCredentialRejected | Code::UpstreamEncoded | Code::UpstreamInvalid => {
                 StatusCode::FAILED_DEPENDENCY
             }
-            Code::UpstreamAddressRefused | Code::UpstreamUnreachable | Code::CredentialUnavailable => {
-                StatusCode::BAD_GATEWAY
-            }
+            Code::UpstreamAddressRefused
+            | Code::UpstreamUnreachable
+            | Code::CredentialUnavailable
+            | Code::CredentialUnfit => StatusCode::BAD_GATEWAY,
             Code::Sealed | Code::Unavailable | Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -126,6 +129,9 @@ impl Code {
             Code::UpstreamEncoded => "the upstream encoded its answer although it was asked not to",
             Code::UpstreamInvalid => "the upstream's answer was malformed",
             Code::CredentialUnavailable => "the service's credential is not in the vault",
+            Code::CredentialUnfit => {
+                "the service's credential cannot be masked in answers: too short, or with bytes that HTTP alters"
+            }
             Code::Sealed => "the vault is sealed",
             Code::Unavailable => "the vault cannot decide or record the call now",
             Code::Internal => "internal error",

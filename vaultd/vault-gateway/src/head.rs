@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secmem::Zeroizing;
 use vault_logical::ServiceConfig;
 use vault_logical::header::{asks_for_range, never_forwarded};
+use vault_logical::provider_key::PLACE;
 
 /// Request headers that go upstream. Everything else stays here: cookies, every credential,
 /// forwarding and trust headers in any spelling, method overrides, hop-by-hop headers.
@@ -98,7 +99,7 @@ pub fn leaks(outgoing: &HeaderMap, target: &str, credential: &[u8]) -> bool {
 /// Puts the provider's key into the service's header: exactly one of that name.
 pub fn inject(out: &mut HeaderMap, service: &ServiceConfig, key: &[u8]) -> Result<(), Code> {
     let name = HeaderName::from_bytes(service.inject_header.as_bytes()).map_err(|_| Code::Internal)?;
-    let (before, after) = service.inject_template.split_once("{{credential}}").ok_or(Code::Internal)?;
+    let (before, after) = service.inject_template.split_once(PLACE).ok_or(Code::Internal)?;
     let mut text = Zeroizing::new(Vec::with_capacity(before.len() + key.len() + after.len()));
     text.extend_from_slice(before.as_bytes());
     text.extend_from_slice(key);
@@ -150,8 +151,7 @@ pub fn scrub(headers: &mut HeaderMap, patterns: &Patterns) -> u64 {
             hits += found;
             *value = HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*"));
         }
-        let mut name_bytes = name.as_str().as_bytes().to_vec();
-        if patterns.mask(&mut name_bytes) > 0 {
+        if patterns.is_named(name.as_str().as_bytes()) {
             hits += 1;
             bad.push(name.clone());
         }
@@ -318,7 +318,7 @@ mod tests {
         ] {
             up.append(HeaderName::from_static(k), HeaderValue::from_static(v));
         }
-        let (out, hits) = returned(up, &Patterns::new(key));
+        let (out, hits) = returned(up, &Patterns::new(key, "Bearer {{credential}}").unwrap());
         let mut names: Vec<&str> = out.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "location", "x-upstream-ratelimit-remaining"]);

@@ -6,10 +6,23 @@ use std::time::Duration;
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// Longest caller credential, in bytes.
 pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
-/// Largest provider key that can be injected, in bytes.
-pub const MAX_KEY_BYTES: usize = 8 * 1024;
-/// Shortest provider key that is looked for in answers; shorter ones would match by chance.
-pub const MIN_REDACTED_BYTES: usize = 8;
+/// Meanings that one place of an answer is given.
+pub const MAX_READINGS: usize = 8;
+/// Backslashes before an escaped character: escaped again four times.
+pub const MAX_BACKSLASHES: usize = 16;
+/// How often `%25` or `&amp;` may stand for the beginning of a further escape.
+pub const MAX_NESTED_ESCAPES: usize = 3;
+/// Digits of a numbered character in HTML, leading zeros included.
+pub const MAX_ENTITY_DIGITS: usize = 8;
+/// Zeros before a character: UTF-32.
+pub const MAX_WIDE_ZEROS: usize = 3;
+/// Longest break of a line in base64 text, with the blanks that follow it, in bytes.
+pub const MAX_LINE_BREAK: usize = 64;
+/// Characters of base64 text that must have matched before a break of a line is looked for: an event
+/// that ends in one of them by chance is not held back.
+pub const UNITS_BEFORE_LINE_BREAK: usize = 4;
+/// Steps in reading a text that a key of escape characters makes ambiguous, beyond one a character.
+pub const MAX_READING_STEPS: usize = 256;
 /// Largest request body that is streamed to an upstream, in bytes.
 pub const MAX_REQUEST_BODY: u64 = 128 * 1024 * 1024;
 /// Upstream client pools kept; past it the oldest is dropped.

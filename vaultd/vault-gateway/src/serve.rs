@@ -2,7 +2,7 @@
 
 use crate::body::{Account, BodyError, BoxError, Closing, Download, GatewayBody, Upload};
 use crate::error::{Code, GatewayError};
-use crate::limits::{CUT_POLL, MAX_KEY_BYTES, MAX_REQUEST_BODY};
+use crate::limits::{CUT_POLL, MAX_REQUEST_BODY};
 use crate::path::Target;
 use crate::rate::{Limiter, Verdict};
 use crate::redact::Patterns;
@@ -222,10 +222,10 @@ impl Gateway {
                 .parse()
                 .map_err(|_| Code::BadPath)?;
             let patterns = grant.credential.with(|key| {
-                if key.len() > MAX_KEY_BYTES {
-                    return Err(Code::CredentialUnavailable);
-                }
-                head::inject(&mut headers, &service, key).map(|()| Patterns::new(key))
+                // What cannot be masked on its way back is not sent.
+                let patterns =
+                    Patterns::new(key, &service.inject_template).map_err(|_| Code::CredentialUnfit)?;
+                head::inject(&mut headers, &service, key).map(|()| patterns)
             });
             let patterns = patterns.map_err(|_| Code::Sealed)??;
             let client = self.upstreams.client(&self.mount, &target.service, grant.config_epoch, &service)?;

@@ -87,6 +87,9 @@ pub struct Context<'a> {
 pub trait SecretReader: Send + Sync {
     /// `Ok(true)` when the caller's policies grant `read` on API path `path`.
     async fn caller_may_read(&self, path: &str) -> Result<bool>;
+
+    /// The text that `binding` points at, if the caller may read it. `Ok(None)`: there is none now.
+    async fn bound_text(&self, binding: &crate::Binding) -> Result<Option<secmem::SecretString>>;
 }
 
 /// What a charge phase established, handed to `handle`.

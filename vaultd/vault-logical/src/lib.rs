@@ -17,6 +17,7 @@ pub mod limits;
 mod name;
 mod operation;
 pub mod path;
+pub mod provider_key;
 mod request;
 mod response;
 mod view;

@@ -16,3 +16,8 @@ pub const MAX_SECRET_BYTES: usize = 512 * 1024;
 pub const MAX_DURATION_SECS: u64 = 100 * 366 * 24 * 3600;
 /// Largest body an egress fetch (a JWKS, for example) may answer, in bytes.
 pub const MAX_EGRESS_BODY: usize = 1024 * 1024;
+/// Largest provider key, in bytes.
+pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
+/// So many bytes of a provider key, beyond its public prefix, are worth hiding, and are enough not to
+/// be found by chance.
+pub const MIN_SECRET_BYTES: usize = 8;

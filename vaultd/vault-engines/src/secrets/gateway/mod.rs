@@ -17,9 +17,10 @@ mod tests;
 use crate::limits::SERVICE_MAX_NAME_BYTES;
 use crate::params;
 use async_trait::async_trait;
+use secmem::ExposeSecret;
 use vault_logical::{
     Charge, Context, Descriptor, Engine, EngineKind, Error, ErrorKind, Factory, Operation, PathHelp, Request,
-    Response, Result, ServiceConfig, ViewExt,
+    Response, Result, ServiceConfig, ViewExt, provider_key,
 };
 
 pub(crate) const FACTORY: Factory =
@@ -72,8 +73,17 @@ async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Re
             "permission denied: needs read on the credential's path",
         ));
     }
-    cx.view.put_json(&record_path(name), &service).await?;
     let mut response = Response::empty();
+    match cx.secrets.bound_text(&service.credential).await? {
+        Some(key) => fit(key.expose_secret(), &service.inject_template)?,
+        // Judged when it is used.
+        None => {
+            response = response.warn(
+                "there is no text at \"credential\" now: until there is, every call of this service fails",
+            )
+        }
+    }
+    cx.view.put_json(&record_path(name), &service).await?;
     if service.allow.is_empty() {
         response = response.warn("no rule in \"allow\": every call of this service is refused");
     }
@@ -81,6 +91,12 @@ async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Re
         response = response.warn("no method in \"auth\": every caller of this service is refused");
     }
     Ok(params::check(response, &request.data, service::FIELDS, &["name"]))
+}
+
+/// A key that could not be masked in answers is not bound.
+fn fit(stored: &str, template: &str) -> Result<()> {
+    let judged = provider_key::secrets(provider_key::trimmed(stored).as_bytes(), template);
+    judged.map(drop).map_err(|why| Error::invalid(format!("the key at \"credential\" cannot be used: {why}")))
 }
 
 async fn read(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {

@@ -7,6 +7,7 @@ use crate::limits::{
 use crate::params;
 use serde_json::Value;
 use vault_logical::header::{asks_for_range, never_forwarded};
+use vault_logical::provider_key::PLACE;
 use vault_logical::{AllowRule, CallerAuth, CallerAuthKind, Data, Error, Result, field};
 
 /// Methods that the gateway forwards.
@@ -26,7 +27,6 @@ const RESERVED: &[&str] = &[
     "content-length",
     "expect",
 ];
-const PLACE: &str = "{{credential}}";
 
 /// An object with no members beside `known`: a misspelt setting must not silently be none.
 pub(super) fn object<'a>(v: &'a Value, name: &str, known: &[&str]) -> Result<&'a Data> {

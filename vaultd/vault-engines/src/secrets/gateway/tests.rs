@@ -118,6 +118,44 @@ fn binding_is_reading() {
 }
 
 #[test]
+fn a_key_that_cannot_be_masked_is_not_bound() {
+    run(async {
+        let b = bench();
+        for (key, why) in [
+            ("tiny", "too short"),
+            ("sk-proj-1234567", "too short"),
+            ("", "too short"),
+            ("sk-0123456789 ", "blanks"),
+            ("\tsk-0123456789", "blanks"),
+            ("sk-0123456789\n\n", "blanks"),
+            ("sk-01234\r\n56789", "control"),
+            ("schlüssel-0123456789", "ASCII"),
+        ] {
+            *b.bound.lock() = Some(key.into());
+            let e = b.write("services/bad", service(json!({}))).await.unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::InvalidRequest, "{key:?}");
+            // With the reason, and without the key.
+            assert!(
+                e.message().contains(why) && (key.is_empty() || !e.message().contains(key)),
+                "{}",
+                e.message()
+            );
+            assert!(b.records().is_empty());
+        }
+        // A half of it, decoded.
+        *b.bound.lock() = Some("YWRtaW46c2VjcmV0".into());
+        let e = b.write("services/bad", service(json!({}))).await.unwrap_err();
+        assert!(e.message().contains("too short"));
+        for key in ["sk-0123456789\n", "sk-0123456789\r\n", "sk-0123456789"] {
+            *b.bound.lock() = Some(key.into());
+            assert!(b.write("services/good", service(json!({}))).await.unwrap().warnings.is_empty());
+        }
+        *b.bound.lock() = None;
+        assert!(b.write("services/good", service(json!({}))).await.unwrap().warnings[0].contains("no text"));
+    });
+}
+
+#[test]
 fn upstreams() {
     run(async {
         let b = bench();
