@@ -152,6 +152,8 @@ async fn mounts_go_by_the_names_and_texts_that_clients_match() {
     assert_eq!((&tuned["max_lease_ttl"], &tuned["token_type"]), (&json!(14_400), &json!("service")));
     assert_eq!(v.get("sys/auth/j/tune", &root).await.ok()["data"], tuned);
 
+    refused(v.delete("sys/mounts/auth/j", &root).await, "cannot unmount \"auth/j/\"");
+    refused(v.delete("sys/auth/token", &root).await, "cannot unmount \"token/\"");
     refused(v.get("sys/mounts/none", &root).await, "No secret engine mount at none/");
     refused(v.get("sys/auth/none", &root).await, "No auth engine at none/");
     refused(v.post("sys/mounts/none/tune", &root, json!({})).await, "no mount entry found");

@@ -170,8 +170,10 @@ async fn enable(
 
 async fn disable(core: &Unsealed, txn: &mut Transaction, auth: bool, path: &str) -> Result<Done> {
     let normal = mounts::normalise(path)?;
-    if (!auth && matches!(normal.as_str(), "sys/" | "cubbyhole/")) || (auth && normal == "token/") {
-        return Err(Error::invalid(format!("\"{normal}\" cannot be disabled")));
+    // Below `sys/mounts` a login method is read and tuned, not disabled: no 204 may say that it was.
+    let kept = ["sys/", "cubbyhole/"].contains(&normal.as_str()) || normal.starts_with("auth/");
+    if (!auth && kept) || (auth && normal == "token/") {
+        return Err(Error::invalid(format!("cannot unmount \"{normal}\"")));
     }
     // Like Vault: disabling what is not there succeeds.
     let Some(Found::Mount(mounted)) = find(core, auth, path)? else { return Ok(Done::default()) };
