@@ -169,7 +169,12 @@ impl Inner {
             all.iter().filter_map(Weak::upgrade).collect()
         };
         let at = Instant::now();
-        lanes.iter().fold(false, |busy, lane| lane.expire(at, now) || busy)
+        // Every lane is asked, whatever the one before said.
+        let mut busy = false;
+        for lane in lanes.iter() {
+            busy |= lane.expire(at, now);
+        }
+        busy
     }
 
     fn summarise(self: &Arc<Self>, now: Timestamp) {

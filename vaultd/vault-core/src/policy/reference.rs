@@ -116,13 +116,13 @@ fn winner<'a>(
     let folder = if matches!(operation, "list" | "invoke") { path.strip_suffix('/') } else { None };
     // "A gateway call to a folder is only ever denied by the name without the slash."
     let reaches = |r: &&String| operation == "list" || denies(&all[*r]);
-    if let Some(r) = folder.and_then(exact).filter(|r| reaches(&r)) {
+    if let Some(r) = folder.and_then(exact).filter(|r| reaches(r)) {
         return Some(r);
     }
     // "Otherwise the strongest; LIST then retries without the trailing slash", and a stronger
     // deny on the name without its slash also stops the LIST.
     let first = strongest(&rules, path);
-    let second = folder.and_then(|f| strongest(&rules, f)).filter(|r| reaches(&r));
+    let second = folder.and_then(|f| strongest(&rules, f)).filter(|r| reaches(r));
     match (first, second) {
         (Some(a), Some(b)) if weaker(a, b) && denies(&all[b]) => Some(b),
         (Some(a), _) => Some(a),
