@@ -221,6 +221,7 @@ fn nobody_folds_a_name_out_of_a_path() {
         ("vault-core/src/sys/policies.rs", "spellings of root, to refuse them"),
         ("vault-core/src/audit/config.rs", "words in an option"),
         ("vault-logical/src/header.rs", "header names"),
+        ("vault-logical/src/provider_key.rs", "the scheme in a template"),
         ("vault-engines/src/auth/jwt/kind.rs", "words in a JWT"),
         ("vault-engines/src/auth/jwt/token.rs", "a JWT's typ"),
         ("vault-engines/src/secrets/totp/keys.rs", "base32 digits"),
