@@ -219,12 +219,13 @@ same "$(cli kv get -mount=secret -version=2 -field=password app)" password-2-can
 same "$(call "$GATEWAY/openai/v1/models" -H "Authorization: Bearer $JWT" -o /dev/null -w '%{http_code}')" 200 "the gateway after the restart"
 
 step "Seal: 503"
+cli audit head >"$DIR/head"
 cli operator seal >/dev/null
 same "$(call -o /dev/null -w '%{http_code}' "$VAULT_ADDR/v1/secret/data/app" -H "X-Vault-Token: $ROOT")" 503 "reading while sealed"
 expect 2 cli status
 
 step "The audit file holds every step and none of the secrets"
-"$BIN/vaultd" audit verify "$DIR/audit/audit.log"
+"$BIN/vaultd" audit verify -head "$DIR/head" -through-head "$DIR/audit/audit.log"
 for path in sys/mounts/secret secret/data/app secret/undelete/app sys/policies/acl/app-read auth/token/create \
     gateway/services/openai gateway/proxy/openai/v1/models auth/jwt/login totp/code/alice sys/rotate sys/rekey/init \
     sys/rekey/update sys/seal; do

@@ -4,7 +4,7 @@ use super::device::Shared;
 use super::encode::Encoder;
 use super::file::{FileId, LogFile};
 use super::lane::{Lane, View};
-use super::limits::{CHECKPOINT_INTERVAL, MAX_BATCH_BYTES, MAX_RECORDS_PER_CHECKPOINT, RETRY_INTERVAL};
+use super::limits::{CHECKPOINT_INTERVAL, MAX_RECORDS_PER_CHECKPOINT, RETRY_INTERVAL};
 use super::start;
 use super::tail::Point;
 use super::{AuditError, DeviceConfig, SyncMode, chain};
@@ -55,8 +55,6 @@ pub(super) struct Writer {
     error: Option<String>,
     tried_at: Timestamp,
     flags: Vec<&'static str>,
-    /// Lines put together for one write.
-    buffer: Vec<u8>,
     lane: Arc<Lane>,
 }
 
@@ -76,7 +74,6 @@ impl Writer {
             error: None,
             tried_at: now,
             flags: Vec::new(),
-            buffer: Vec::new(),
             lane,
         }
     }
@@ -317,19 +314,18 @@ impl Writer {
     ) -> Result<(), AuditError> {
         let Some(file) = self.file.clone() else { return Err(AuditError::NotRecorded) };
         let (mut at, mut count) = (self.at, 0);
-        self.buffer.clear();
+        // A buffer for each write, which the allocator wipes: a path may hold what its caller took for a name.
+        let mut buffer = Vec::new();
         for (body, digest) in bodies {
             let seq = at.seq + 1;
             let link = chain::link(&at.chain, seq, digest);
-            self.buffer.extend_from_slice(body);
-            chain::finish(&mut self.buffer, seq, &link);
+            buffer.extend_from_slice(body);
+            chain::finish(&mut buffer, seq, &link);
             at = Point { seq, chain: link };
             count += 1;
         }
-        let written = write_whole(&*file, &self.buffer);
-        let bytes = self.buffer.len() as u64;
-        self.buffer.clear();
-        self.buffer.shrink_to(2 * MAX_BATCH_BYTES);
+        let written = write_whole(&*file, &buffer);
+        let bytes = buffer.len() as u64;
         if let Err(error) = written {
             // Back to the first line's start; where even that fails, the next open sees to it.
             let _ = file.truncate(self.len);
