@@ -123,8 +123,11 @@ impl Stage {
         sender.send_request(request).await.unwrap().into_body()
     }
 
-    fn audit(&self) -> String {
-        std::fs::read_to_string(self.home.path("audit/audit.log")).unwrap()
+    /// The audit log once it holds `what`: a call's completion is recorded after its answer left.
+    async fn audited(&self, what: &str) -> String {
+        let log = || std::fs::read_to_string(self.home.path("audit/audit.log")).unwrap();
+        crate::support::eventually(&format!("{what} is on record"), || async { log().contains(what) }).await;
+        log()
     }
 }
 
@@ -174,7 +177,7 @@ async fn a_jwt_calls_an_upstream_with_a_key_that_its_holder_cannot_read() {
     s.v.get("secret/data/openai", &token).await.expect(403);
     assert_eq!(s.with(&token, "GET", "/openai/v1/models").await.status, 200);
     // On record before it went out and after it came back, without the key or a body.
-    let log = s.audit();
+    let log = s.audited("\"type\":\"completion\"").await;
     assert!(log.contains("gateway/proxy/openai/v1/chat") && log.contains("\"operation\":\"invoke\""));
     for secret in [KEY, jwt.as_str(), token.as_str(), "{\\\"q\\\":1}"] {
         assert!(!log.contains(secret), "{secret} is in the audit log");
@@ -409,7 +412,7 @@ async fn the_upstreams_rejection_of_our_key_is_not_the_callers_401() {
     let a = s.with(&s.issuer.jwt("alice"), "GET", "/openai/v1/x").await;
     assert_eq!((a.status, code(&a).as_str()), (424, "upstream_credential_rejected"));
     assert!(!a.text.contains("bad key"));
-    assert!(s.audit().contains("upstream_credential_rejected"));
+    s.audited("upstream_credential_rejected").await;
 }
 
 #[tokio::test]
@@ -512,7 +515,7 @@ async fn a_rate_limit_counts_each_caller_and_says_when_to_come_back() {
     assert!((1..=1800).contains(&wait), "{wait}");
     assert_eq!(s.with(&s.issuer.jwt("bob"), "GET", "/openai/v1/x").await.status, 200);
     assert_eq!(up.requests().len(), 3);
-    assert!(s.audit().contains("rate_limited"));
+    s.audited("rate_limited").await;
 }
 
 #[tokio::test]
@@ -558,7 +561,7 @@ async fn a_seal_cuts_streams_and_they_are_on_record() {
     s.v.call("PUT", "sys/seal", &s.root, None).await.ok();
     let end = tokio::time::timeout(PATIENCE, body.frame()).await.expect("the stream outlived the seal");
     assert!(!matches!(end, Some(Ok(_))), "data after the seal");
-    let log = s.audit();
+    let log = s.audited("\"type\":\"completion\"").await;
     let line = log.lines().find(|l| l.contains("\"type\":\"completion\"")).expect("no completion record");
     assert!(line.contains("sealed"), "{line}");
 }
