@@ -9,16 +9,16 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-const KEY: &str = "sk-provider-key-0123456789abcdef";
+pub const KEY: &str = "sk-provider-key-0123456789abcdef";
 
 /// An outside identity provider: an Ed25519 key whose public half the vault knows.
-struct Issuer {
+pub struct Issuer {
     private: jsonwebtoken::EncodingKey,
     public_pem: String,
 }
 
 impl Issuer {
-    fn new() -> Issuer {
+    pub fn new() -> Issuer {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         Issuer {
             private: jsonwebtoken::EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap(),
@@ -26,27 +26,27 @@ impl Issuer {
         }
     }
 
-    fn sign(&self, claims: Value) -> String {
+    pub fn sign(&self, claims: Value) -> String {
         let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
         jsonwebtoken::encode(&header, &claims, &self.private).unwrap()
     }
 
-    fn jwt(&self, subject: &str) -> String {
+    pub fn jwt(&self, subject: &str) -> String {
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
         self.sign(json!({"iss": "https://idp.example", "aud": "gateway", "sub": subject, "iat": now, "exp": now + 600}))
     }
 }
 
 /// A vault with a provider's key, a `jwt` method, and a service bound to `upstream`.
-struct Stage {
-    home: Home,
-    v: Vaultd,
-    root: String,
-    issuer: Issuer,
+pub struct Stage {
+    pub home: Home,
+    pub v: Vaultd,
+    pub root: String,
+    pub issuer: Issuer,
 }
 
 impl Stage {
-    async fn new() -> Stage {
+    pub async fn new() -> Stage {
         Stage::with_config("").await
     }
 
@@ -79,7 +79,7 @@ impl Stage {
         Stage { home, v, root, issuer }
     }
 
-    fn service(&self, upstream: &Upstream) -> Value {
+    pub fn service(&self, upstream: &Upstream) -> Value {
         json!({
             "upstream": upstream.url,
             "ca_cert": self.home.pki.ca_pem,
@@ -93,16 +93,16 @@ impl Stage {
         })
     }
 
-    async fn bind(&self, upstream: &Upstream) {
+    pub async fn bind(&self, upstream: &Upstream) {
         self.v.post("gateway/services/openai", &self.root, self.service(upstream)).await.ok();
     }
 
-    async fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let base = self.v.gateway.clone().unwrap();
         send(&base, &self.v.tls, method, target, headers, body.as_bytes().to_vec()).await
     }
 
-    async fn with(&self, credential: &str, method: &str, target: &str) -> Answer {
+    pub async fn with(&self, credential: &str, method: &str, target: &str) -> Answer {
         self.call(method, target, &[("authorization", &format!("Bearer {credential}"))], "").await
     }
 
@@ -131,7 +131,7 @@ impl Stage {
     }
 }
 
-fn code(a: &Answer) -> String {
+pub fn code(a: &Answer) -> String {
     a.json()["error"]["code"].as_str().unwrap_or_default().to_string()
 }
 

@@ -9,6 +9,7 @@ mod audit;
 mod descriptors;
 mod examples;
 mod gateway;
+mod gateway_ops;
 mod generate_root;
 mod life;
 mod memory;

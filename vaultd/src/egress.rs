@@ -3,15 +3,13 @@
 
 use crate::config::Network;
 use crate::limits::{EGRESS_CONNECT_DEADLINE, EGRESS_DEADLINE, MAX_EGRESS_ADDRESSES, MAX_EGRESS_CALLS};
-use crate::tls;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -105,15 +103,8 @@ impl HttpEgress {
     }
 
     fn client_config(&self, ca_pem: Option<&str>) -> Result<Arc<ClientConfig>> {
-        let roots = match ca_pem {
-            None => Arc::clone(&self.roots),
-            Some(pem) => Arc::new(parse_roots(pem)?),
-        };
-        let config = ClientConfig::builder_with_provider(tls::provider())
-            .with_safe_default_protocol_versions()
-            .map_err(Error::internal)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = vault_gateway::client_config(&self.roots, ca_pem)
+            .map_err(|e| Error::invalid("the CA certificate cannot be used").with_source(e))?;
         Ok(Arc::new(config))
     }
 }
@@ -165,15 +156,6 @@ impl Target {
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         Ok(Target { secure, host, port, authority: authority.to_string(), path })
     }
-}
-
-fn parse_roots(pem: &str) -> Result<RootCertStore> {
-    let bad = || Error::invalid("the CA certificate is not valid PEM");
-    let mut roots = RootCertStore::empty();
-    for cert in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(cert.map_err(|_| bad())?).map_err(|_| bad())?;
-    }
-    if roots.is_empty() { Err(bad()) } else { Ok(roots) }
 }
 
 async fn exchange<S>(stream: S, target: &Target) -> Result<EgressResponse>

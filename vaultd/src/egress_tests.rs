@@ -1,4 +1,5 @@
 use super::*;
+use crate::tls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

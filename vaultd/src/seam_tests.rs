@@ -192,6 +192,8 @@ impl Vault {
             path: "/v1/x".into(),
             credential: CallerCredential(SecretString::from(credential.to_owned())),
             connection: here(),
+            user_agent: String::new(),
+            started: std::time::Instant::now(),
         };
         LocalDispatch(self.core.clone()).authorize(call).await.map_err(|e| e.kind())
     }

@@ -22,7 +22,7 @@ use vault_core::{
     Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SnapshotConfig, SystemTtl,
 };
 use vault_gateway::{Gateway, Settings};
-use vault_logical::{Egress, SystemClock};
+use vault_logical::{Egress, ProbeCall, ProbeStep, SystemClock};
 
 /// The gateway mount that the data plane serves.
 pub const GATEWAY_MOUNT: &str = "gateway/";
@@ -98,6 +98,11 @@ impl Hooks for Seal {
         if !self.registry.idle_closed(IDLE_DEADLINE).await {
             tracing::warn!("some connections were still busy when the vault sealed");
         }
+    }
+
+    async fn probe(&self, call: ProbeCall) -> Option<Vec<ProbeStep>> {
+        let gateway = self.gateway.lock().clone()?;
+        Some(gateway.probe(call).await)
     }
 
     fn wipe_stacks(&self) {

@@ -87,6 +87,7 @@ pub struct Vaultd {
     pub pid: u32,
     pub api: String,
     pub gateway: Option<String>,
+    log: Arc<std::sync::Mutex<Vec<u8>>>,
     pub tls: Arc<rustls::ClientConfig>,
     log: Arc<Mutex<Vec<u8>>>,
 }

@@ -46,16 +46,26 @@ pub fn whole(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<
 impl Upstream {
     /// Serves on loopback with the certificate of `pki`; `answer` decides each reply.
     pub async fn start(pki: &Pki, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Upstream {
+        Self::speaking(pki, "http/1.1", answer).await
+    }
+
+    /// The same over `http/1.1` or `h2`.
+    pub async fn speaking(
+        pki: &Pki,
+        protocol: &'static str,
+        answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Upstream {
         use rustls_pki_types::pem::PemObject;
         let cert = rustls_pki_types::CertificateDer::from_pem_file(pki.path("server.pem")).unwrap();
         let key = rustls_pki_types::PrivateKeyDer::from_pem_file(pki.path("server-key.pem")).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider)
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![cert], key)
             .unwrap();
+        tls.alpn_protocols = vec![protocol.into()];
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -70,9 +80,16 @@ impl Upstream {
                     let service = hyper::service::service_fn(move |request| {
                         serve(request, log.clone(), answer.clone())
                     });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let io = TokioIo::new(stream);
+                    if protocol == "h2" {
+                        let executor = hyper_util::rt::TokioExecutor::new();
+                        let _ = hyper::server::conn::http2::Builder::new(executor)
+                            .serve_connection(io, service)
+                            .await;
+                    } else {
+                        let _ =
+                            hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    }
                 });
             }
         });

@@ -1,8 +1,8 @@
-//! `gateway enable|list|read|write|delete`
+//! `gateway enable|list|read|write|delete|test`
 
 use super::auth::with_slash;
 use crate::context::Context;
-use crate::failure::{Failure, OK, Outcome};
+use crate::failure::{Failure, OK, Outcome, SERVER};
 use crate::output::Row;
 use crate::values;
 use serde_json::{Map, Value, json};
@@ -40,6 +40,8 @@ pub enum Command {
         #[command(flatten)]
         mount: Mount,
     },
+    /// Make one call of a service step by step (exit code 0: it works, 2: a step failed)
+    Test(Box<Test>),
     /// Delete a service
     Delete {
         /// Name of the service
@@ -47,6 +49,23 @@ pub enum Command {
         #[command(flatten)]
         mount: Mount,
     },
+}
+
+#[derive(clap::Args)]
+pub struct Test {
+    /// Name of the service
+    name: String,
+    /// GET, HEAD or OPTIONS: a test changes nothing upstream
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// Path below the service, such as /v1/models; the first that "allow" grants when absent
+    #[arg(long = "path", value_name = "PATH")]
+    target: Option<String>,
+    /// Header as an app would send it, as NAME:VALUE (more than once): is it forwarded?
+    #[arg(long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
+    #[command(flatten)]
+    mount: Mount,
 }
 
 /// The engine's place.
@@ -83,6 +102,7 @@ impl Command {
                 cx.warn(answer.as_ref().map_or(&[], |a| a.warnings.as_slice()))?;
                 cx.say(&format!("Success! Uploaded service: {name}"))?;
             }
+            Command::Test(test) => return test.run(cx).await,
             Command::Delete { name, mount } => {
                 let client = cx.client()?;
                 client.gateway(&mount.path).delete(&name).await.map_err(|e| mount.explain(e))?;
@@ -124,6 +144,36 @@ fn summary(key: &str, value: &Value) -> Value {
 fn service(cx: &mut Context<'_>, file: &str) -> Result<Map<String, Value>, Failure> {
     let source = if file == "-" || file.starts_with('@') { file.to_owned() } else { format!("@{file}") };
     values::parse(&[source], &mut cx.io)
+}
+
+impl Test {
+    async fn run(self, cx: &mut Context<'_>) -> Outcome {
+        let mut headers = Map::new();
+        for text in &self.headers {
+            let Some((name, value)) = text.split_once(':') else {
+                return Err(Failure::local(format!("not a header: {text}")).advise("Write it as NAME:VALUE."));
+            };
+            headers.insert(name.trim().to_ascii_lowercase(), json!(value.trim()));
+        }
+        let body = json!({
+            "mount": self.mount.path, "method": self.method, "path": self.target, "headers": headers,
+        });
+        let path = format!("sys/gateway/test/{}", self.name);
+        let answer = cx.client()?.write(&path, &body).await?;
+        let Some(data) = answer.and_then(|a| a.data) else {
+            return Err(Failure::remote("the server answered without the test's steps"));
+        };
+        let data = json!(data.expose());
+        let text = |step: &Value, name: &str| step[name].as_str().unwrap_or_default().to_string();
+        let rows: Vec<Vec<String>> = data["steps"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .map(|s| vec![text(s, "step"), text(s, "outcome"), text(s, "detail")])
+            .collect();
+        cx.rows(&["Step", "Outcome", "Detail"], &rows, &data)?;
+        Ok(if data["ok"] == json!(true) { OK } else { SERVER })
+    }
 }
 
 impl Mount {

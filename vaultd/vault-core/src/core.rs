@@ -14,7 +14,7 @@ use secmem::Arena;
 use std::path::PathBuf;
 use std::sync::Arc;
 use storage::{SealedStore, StoreConfig};
-use vault_logical::{Clock, Egress, Error, Factory};
+use vault_logical::{Clock, Egress, Error, Factory, ProbeCall, ProbeStep};
 
 /// What the daemon does for the core when it seals or fails.
 #[async_trait]
@@ -25,6 +25,10 @@ pub trait Hooks: Send + Sync {
     async fn close_connections(&self);
     /// Wipes the stacks of the worker threads below their current frame.
     fn wipe_stacks(&self);
+    /// Makes one call of a service step by step; `None` where there is no gateway.
+    async fn probe(&self, _call: ProbeCall) -> Option<Vec<ProbeStep>> {
+        None
+    }
     /// Storage failed for good: the vault is sealed, the process must end.
     fn fatal(&self, why: &str);
 }

@@ -5,10 +5,11 @@ mod allow;
 mod cache;
 mod directory;
 
+pub(crate) use allow::allowed;
 pub use cache::InvokeCache;
 pub use directory::Directories;
 
-use crate::audit::{Credential, Identity, MountEntry, Opened, RequestEntry};
+use crate::audit::{CallEntry, CallFacts, Credential, Identity, MountEntry, Opened, RequestEntry};
 use crate::core::Core;
 use crate::fault;
 use crate::limits::{CREDENTIAL_TTL, GRANT_RECHECK, IDENTITY_TTL};
@@ -26,9 +27,9 @@ use sha2::{Digest, Sha256};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use vault_logical::{
-    Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Connection, Data, Dispatch, Error,
-    ErrorKind, Grant, InvokeGuard, Operation, Over, Request, Response, Result, ServiceConfig, Timestamp,
-    ViewExt, limits::MAX_CREDENTIAL_BYTES, provider_key,
+    Auth, Binding, Call, CallerAuth, CallerAuthKind, Completion, Data, Dispatch, Error, ErrorKind, Grant,
+    InvokeGuard, Operation, Over, RefusedCall, Result, ServiceConfig, Timestamp, ViewExt,
+    limits::MAX_CREDENTIAL_BYTES, provider_key,
 };
 
 /// The in-process [`Dispatch`].
@@ -74,6 +75,20 @@ impl Who {
         match self {
             Who::Token(t) => &t.display_name,
             Who::Jwt { auth, .. } => &auth.display_name,
+        }
+    }
+    /// The `sub` of a JWT; empty for a token.
+    fn subject(&self) -> &str {
+        match self {
+            Who::Token(_) => "",
+            Who::Jwt { auth, .. } => auth.subject.as_deref().unwrap_or_default(),
+        }
+    }
+    /// The `jti` of a JWT, where it has one.
+    fn jwt_id(&self) -> &str {
+        match self {
+            Who::Token(_) => "",
+            Who::Jwt { auth, .. } => auth.token_id.as_deref().unwrap_or_default(),
         }
     }
 }
@@ -150,11 +165,13 @@ impl Dispatch for LocalDispatch {
         core.authorize(call).await
     }
 
-    async fn refuse(&self, call_path: &str, connection: &Connection, reason: &'static str) -> Result<()> {
+    async fn refuse(&self, call: RefusedCall<'_>) -> Result<()> {
         let core = self.0.unsealed().ok_or_else(fault::sealed)?;
-        let mut entry = RequestEntry::new(uuid::Uuid::new_v4(), Operation::Invoke.as_str(), call_path);
-        entry.remote = connection.remote;
-        entry.error = Some(reason);
+        let mut entry = RequestEntry::new(call.request_id, Operation::Invoke.as_str(), call.path);
+        entry.remote = call.connection.remote;
+        entry.call =
+            Some(CallEntry { method: call.method, user_agent: call.user_agent, status: call.status });
+        entry.error = Some(call.reason);
         let _proof = core.audit.request(&entry).await?;
         Ok(())
     }
@@ -162,6 +179,16 @@ impl Dispatch for LocalDispatch {
 
 fn gateway_mount(core: &Unsealed, path: &str) -> Option<Arc<Mounted>> {
     core.mounts.at(path).filter(|m| m.mount.type_name == "gateway")
+}
+
+/// A service as it is configured; `None`: no such mount or service.
+pub(crate) async fn configured(
+    core: &Unsealed,
+    mount: &str,
+    name: &str,
+) -> Result<Option<Arc<ServiceConfig>>> {
+    let Some(m) = gateway_mount(core, mount) else { return Ok(None) };
+    Ok(core.service(&m, name).await?.map(|(config, _)| config))
 }
 
 impl Unsealed {
@@ -190,9 +217,9 @@ impl Unsealed {
                 return Err(e);
             }
         };
-        let audited = self.audit.request(&entry(&call, &path, Some(&who), Some(&decision), None)).await?;
+        let audited = self.audit.request(&entry(&call, &path, Some(&who), Ok(&decision))).await?;
         // From here on the call is on record; what fails is recorded as its completion.
-        let opened = self.audit.open(audited)?;
+        let opened = self.audit.open(audited)?.about(facts(&call, path, &who));
         match self.grant_parts(&who, &call, &service).await {
             Ok(Parts { caller_id, credential, spent }) => Ok(Grant {
                 caller_id,
@@ -206,6 +233,7 @@ impl Unsealed {
             Err(e) => {
                 opened.complete(&Completion {
                     outcome: vault_logical::Outcome::Refused,
+                    status: e.kind().call_status(),
                     error: Some(match e.kind() {
                         ErrorKind::Unauthenticated => "invalid_credential",
                         _ => "no_credential",
@@ -266,25 +294,32 @@ impl Unsealed {
         if !exists {
             return Err((Some(who), Error::new(ErrorKind::NotFound, "no such service")));
         }
-        if !allow::allowed(&service.allow, &call.method, &call.path) {
+        if !allowed(&service.allow, &call.method, &call.path) {
             return Err(refuse(who, "method and path are not on the service's allow-list"));
         }
         Ok(Decided { who, decision, service, epoch })
     }
 
     async fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {
-        let _proof = self.audit.request(&entry(call, path, who, None, Some(e.message()))).await?;
+        let _proof = self.audit.request(&entry(call, path, who, Err(e))).await?;
         Ok(())
     }
 
     /// The credential's kind is told by its shape; no second kind is tried.
     async fn identify(&self, call: &Call, service: &ServiceConfig) -> Result<Who> {
         let text = call.credential.0.expose_secret();
-        let kind = shape(text).ok_or_else(unauthenticated)?;
-        let auth = service.auth.iter().find(|a| a.kind == kind).ok_or_else(unauthenticated)?;
+        let kind =
+            shape(text).ok_or_else(|| refused("it has neither the form of a vault token nor of a JWT"))?;
+        let auth = service.auth.iter().find(|a| a.kind == kind).ok_or_else(|| {
+            refused(match kind {
+                CallerAuthKind::Token => "it is a vault token, and the service's \"auth\" takes none",
+                CallerAuthKind::Jwt => "it is a JWT, and the service's \"auth\" takes none",
+            })
+        })?;
         match kind {
             CallerAuthKind::Token => {
-                let token = self.tokens.lookup(text).await?.ok_or_else(unauthenticated)?;
+                let token = self.tokens.lookup(text).await?;
+                let token = token.ok_or_else(|| refused("the vault token is unknown, revoked or expired"))?;
                 Ok(Who::Token(token))
             }
             CallerAuthKind::Jwt => self.identify_jwt(text, auth).await,
@@ -293,11 +328,12 @@ impl Unsealed {
 
     async fn identify_jwt(&self, jwt: &str, auth: &CallerAuth) -> Result<Who> {
         let path = format!("auth/{}/", auth.mount.as_deref().unwrap_or("jwt").trim_matches('/'));
-        let m = self.mounts.at(&path).ok_or_else(unauthenticated)?;
+        let m = self.mounts.at(&path).ok_or_else(|| refused("the service's login method is not mounted"))?;
         let now = self.clock.now();
         let key = identity_key(jwt, &m, auth.role.as_deref());
         let uuid = m.mount.uuid;
-        let method = m.engine.auth_method().ok_or_else(unauthenticated)?;
+        let method = m.engine.auth_method();
+        let method = method.ok_or_else(|| refused("the service's login method takes no JWT"))?;
         let epoch = method.epoch();
         let cached = self.invoke.identity(uuid, &key, now).filter(|i| i.epoch == epoch);
         let identity = match cached {
@@ -314,6 +350,11 @@ impl Unsealed {
                     .map_err(|e| match e.kind() {
                         ErrorKind::InvalidRequest | ErrorKind::PermissionDenied => {
                             unauthenticated().with_source(e)
+                        }
+                        // The provider of identities, not the service's upstream.
+                        ErrorKind::Upstream => {
+                            let text = "the caller's credential cannot be checked now";
+                            Error::new(ErrorKind::Unavailable, text).with_source(e)
                         }
                         _ => e,
                     })?;
@@ -342,14 +383,14 @@ impl Unsealed {
                     self.tokens.end_last_use(t).await?;
                     spent = true;
                 }
-                UseOutcome::Exhausted => return Err(unauthenticated()),
+                UseOutcome::Exhausted => return Err(refused("the vault token has no use left")),
             }
         }
         Ok(Parts { caller_id, credential: self.credential(&service.credential).await?, spent })
     }
 
     /// The provider's key, from the arena when it was read before and nothing changed since.
-    async fn credential(&self, binding: &Binding) -> Result<CachedCredential> {
+    pub(crate) async fn credential(&self, binding: &Binding) -> Result<CachedCredential> {
         let now = self.clock.now();
         let missing = || Error::new(ErrorKind::Upstream, "the service's credential is missing in the vault");
         let (m, rest) = self.mounts.route(&binding.path).ok_or_else(missing)?;
@@ -358,7 +399,7 @@ impl Unsealed {
         }
         let fill = self.invoke.fill(m.mount.uuid);
         let (response, looked_at) = self
-            .bound_secret(&m, rest, binding.version)
+            .read_secret(&m, rest, binding.version)
             .await
             .map_err(|e| if e.kind() == ErrorKind::NotFound { missing() } else { e })?;
         let (value, version) = pick(response.data.as_ref(), &m, &binding.field).ok_or_else(missing)?;
@@ -377,7 +418,7 @@ impl Unsealed {
     /// What a binding points at, for the check that it can be masked: `None` where nothing is.
     pub(crate) async fn bound_text(&self, binding: &Binding) -> Result<Option<SecretString>> {
         let Some((m, rest)) = self.mounts.route(&binding.path) else { return Ok(None) };
-        match self.bound_secret(&m, rest, binding.version).await {
+        match self.read_secret(&m, rest, binding.version).await {
             Ok((r, _)) => {
                 Ok(pick(r.data.as_ref(), &m, &binding.field).map(|(text, _)| text.to_string().into()))
             }
@@ -385,36 +426,15 @@ impl Unsealed {
             Err(e) => Err(e),
         }
     }
-
-    /// The secret, and the records that it was made of.
-    async fn bound_secret(
-        &self,
-        m: &Mounted,
-        rest: &str,
-        version: Option<u64>,
-    ) -> Result<(Response, Vec<String>)> {
-        let mut data = Data::new();
-        if let Some(v) = version {
-            data.insert("version".into(), v.into());
-        }
-        let request = Request {
-            id: uuid::Uuid::new_v4(),
-            operation: Operation::Read,
-            path: rest.to_string(),
-            data,
-            caller: None,
-            connection: Connection { transport: vault_logical::Transport::Unix, remote: None },
-            merge_patch: false,
-        };
-        let mut txn = self.store.begin();
-        let mut view = MountView::new(&mut txn, m.space);
-        let response = m.engine.handle(&mut self.context(&mut view, m, &NoReader), &request, None).await?;
-        Ok((response, view.looked_at()))
-    }
 }
 
 fn unauthenticated() -> Error {
     Error::new(ErrorKind::Unauthenticated, "the caller's credential was refused")
+}
+
+/// The same to the caller, with the reason for the operator's log.
+fn refused(why: &'static str) -> Error {
+    unauthenticated().with_source(why)
 }
 
 /// The field's text and the secret's version, from a KV v1 or v2 answer.
@@ -458,8 +478,7 @@ fn entry<'a>(
     call: &'a Call,
     path: &'a str,
     who: Option<&'a Who>,
-    decision: Option<&'a Decision>,
-    error: Option<&'a str>,
+    decision: Result<&'a Decision, &'a Error>,
 ) -> RequestEntry<'a> {
     let mut e = RequestEntry::new(call.request_id, Operation::Invoke.as_str(), path);
     e.mount = Some(MountEntry { point: &call.mount, type_name: "gateway", accessor: "", class: "secret" });
@@ -473,6 +492,8 @@ fn entry<'a>(
     });
     e.identity = who.map(|w| Identity {
         display_name: w.display_name(),
+        subject: w.subject(),
+        jwt_id: w.jwt_id(),
         policies: w.policies(),
         token_policies: w.policies(),
         metadata: match w {
@@ -483,13 +504,31 @@ fn entry<'a>(
             Who::Token(_) => "service",
             Who::Jwt { .. } => "inline",
         },
-        allowed: decision.is_some(),
+        allowed: decision.is_ok(),
         granting_policies: decision.map_or(&[], |d| &d.granting),
         ..Identity::default()
     });
     e.remote = call.connection.remote;
-    e.error = error;
+    e.call = Some(CallEntry {
+        method: &call.method,
+        user_agent: &call.user_agent,
+        status: decision.err().map_or(0, |e| e.kind().call_status()),
+    });
+    e.error = decision.err().map(Error::message);
     e
+}
+
+fn facts(call: &Call, path: String, who: &Who) -> CallFacts {
+    CallFacts {
+        started: call.started,
+        method: call.method.clone(),
+        path,
+        user_agent: call.user_agent.clone(),
+        remote: call.connection.remote,
+        display_name: who.display_name().to_string(),
+        subject: who.subject().to_string(),
+        jwt_id: who.jwt_id().to_string(),
+    }
 }
 
 /// Writes the completion record when the call ends, is cut or is dropped.

@@ -1,6 +1,7 @@
 //! The vault without its network: seal, request pipeline, tokens, policies, audit, mounts, sys.
 
 pub mod audit;
+mod binding;
 mod broken;
 mod ceremony;
 mod charge;

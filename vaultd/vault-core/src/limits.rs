@@ -122,3 +122,9 @@ pub const CREDENTIAL_TTL: std::time::Duration = std::time::Duration::from_secs(6
 
 /// Longest text of an operator's PGP key.
 pub const MAX_PGP_KEY_BYTES: usize = 64 * 1024;
+/// Methods with which a service may be tested: they change nothing upstream.
+pub const PROBE_METHODS: &[&str] = &["GET", "HEAD", "OPTIONS"];
+/// Most headers of one test of a service.
+pub const MAX_PROBE_HEADERS: usize = 32;
+/// Most field names that a refused binding lists.
+pub const MAX_NAMED_FIELDS: usize = 16;

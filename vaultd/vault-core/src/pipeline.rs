@@ -2,6 +2,7 @@
 //! transaction, commit, record the answer. Each step takes what only the step before can make.
 
 use crate::audit::{Audited, Exempt, Recorded, Unaudited};
+use crate::binding::CallerReader;
 use crate::exchange::{Incoming, Reply, ReplyBody, Verb};
 use crate::help::help;
 use crate::limits::MAX_TXN_ATTEMPTS;
@@ -419,12 +420,12 @@ impl Unsealed {
             }
             match txn.commit().await {
                 Ok(_) => {
-                    self.settle(&done).await?;
+                    self.settle(&mut done).await?;
                     return Ok(done);
                 }
                 // In force all the same: whatever follows a commit does.
                 Err(e @ CommitError::Unanchored(_)) => {
-                    if let Err(e) = self.settle(&done).await {
+                    if let Err(e) = self.settle(&mut done).await {
                         tracing::error!(error = %e, "what follows an unanchored commit failed too");
                     }
                     if let After::AuditDisable(name) = &done.after {
@@ -504,19 +505,20 @@ impl Unsealed {
     }
 
     /// What follows a commit and precedes the answer.
-    async fn settle(&self, done: &Done) -> Result<()> {
-        match done.after {
-            After::Rotate(rotation) => sys::keys::replace(self, rotation).await,
+    async fn settle(&self, done: &mut Done) -> Result<()> {
+        match &done.after {
+            After::Rotate(rotation) => sys::keys::replace(self, *rotation).await?,
             After::RefreshMounts => {
                 // The change is durable: a failure here is not the request's, and the next request
                 // tries again.
                 if let Err(e) = self.mounts.refresh().await {
                     tracing::error!(error = %e, "the mount table was not rebuilt");
                 }
-                Ok(())
             }
-            _ => Ok(()),
+            After::TestService(test) => done.response = self.test_service(test).await,
+            _ => {}
         }
+        Ok(())
     }
 
     async fn stop_device(&self, name: &str) {
@@ -534,7 +536,11 @@ impl Unsealed {
                     After::Seal => seal = true,
                     After::AuditDisable(name) => self.stop_device(name).await,
                     After::RootGenerated => sys::generate_root::finish(self, r.id).await,
-                    After::Nothing | After::RefreshMounts | After::Rotate(_) | After::Rekey(_) => {}
+                    After::Nothing
+                    | After::RefreshMounts
+                    | After::Rotate(_)
+                    | After::TestService(_)
+                    | After::Rekey(_) => {}
                 }
                 if let After::Rekey(proposal) = done.after {
                     let stored = self.store.commit_rekey(*proposal).await;
@@ -622,27 +628,6 @@ fn listed(path: &str, verb: Verb) -> String {
 
 fn query(operation: Operation, path: &str, sudo: bool) -> Query<'_> {
     Query { operation, path, sudo, method: None }
-}
-
-/// Answers from the caller's own ACL, for the gateway's binding check.
-struct CallerReader<'a> {
-    core: &'a Unsealed,
-    acl: &'a Acl,
-}
-
-#[async_trait]
-impl SecretReader for CallerReader<'_> {
-    async fn caller_may_read(&self, path: &str) -> Result<bool> {
-        let path = vault_logical::path::canonical(path)?;
-        Ok(self.acl.check(&query(Operation::Read, path, false)).allowed)
-    }
-
-    async fn bound_text(&self, binding: &Binding) -> Result<Option<SecretString>> {
-        if !self.caller_may_read(&binding.path).await? {
-            return Ok(None);
-        }
-        self.core.bound_text(binding).await
-    }
 }
 
 /// For the phases in which an engine has no business with other secrets.

@@ -39,6 +39,7 @@ pub struct Unsealed {
     head_export: Option<HeadExport>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) directories: Directories,
+    pub(crate) hooks: Arc<dyn Hooks>,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
@@ -76,6 +77,7 @@ impl Unsealed {
             head_export: config.audit_head.clone(),
             snapshots: core.snapshots.clone(),
             directories: Directories::default(),
+            hooks: config.hooks.clone(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
             store,

@@ -4,6 +4,7 @@
 use crate::error::Code;
 use crate::limits::MAX_REQUEST_BODY;
 use crate::redact::{Patterns, Scanner};
+use crate::report::CallLog;
 use crate::slots::Slot;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -26,8 +27,8 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("the caller's body broke off or is malformed: {0}")]
     Caller(#[source] BoxError),
-    #[error("the upstream stopped sending")]
-    Stalled,
+    #[error("the upstream sent nothing for {0:?}")]
+    Stalled(Duration),
     /// The vault was sealed, or the caller's credential ended.
     #[error("the call was ended: {0}")]
     Ended(&'static str),
@@ -85,6 +86,9 @@ where
     }
 }
 
+/// The reason on record when nobody gave another: the caller closed before its answer was whole.
+const CALLER_LEFT: &str = "caller_left";
+
 /// Writes the completion record when it is dropped at the latest.
 pub struct Account {
     guard: Box<dyn InvokeGuard>,
@@ -94,14 +98,26 @@ pub struct Account {
     active: Arc<AtomicUsize>,
     /// Given back when the call ends.
     slot: Option<Slot>,
+    log: CallLog,
 }
 
 impl Account {
     /// `active` counts the calls that have not ended.
-    pub fn new(guard: Box<dyn InvokeGuard>, sent: Arc<AtomicU64>, active: Arc<AtomicUsize>) -> Self {
+    pub fn new(
+        guard: Box<dyn InvokeGuard>,
+        credential_version: u64,
+        sent: Arc<AtomicU64>,
+        active: Arc<AtomicUsize>,
+        log: CallLog,
+    ) -> Self {
         active.fetch_add(1, Ordering::AcqRel);
-        let completion = Completion { outcome: Outcome::Cut, ..Completion::default() };
-        Account { guard, sent, completion, done: false, active, slot: None }
+        let completion = Completion {
+            outcome: Outcome::Cut,
+            error: Some(CALLER_LEFT),
+            credential_version: Some(credential_version),
+            ..Completion::default()
+        };
+        Account { guard, sent, completion, done: false, active, slot: None, log }
     }
 
     /// The call's place among those under way.
@@ -124,6 +140,12 @@ impl Account {
         self.completion.status = code.status().as_u16();
         self.completion.error = Some(code.as_str());
         self.finish();
+    }
+
+    /// Everything that was promised is handed over: whatever comes now, the call was answered.
+    fn delivered(&mut self) {
+        self.completion.outcome = Outcome::Done;
+        self.completion.error = None;
     }
 
     fn finish(&mut self) {
@@ -154,6 +176,8 @@ pub struct Download {
     waiting: bool,
     closing: Closing,
     trailers: Option<http::HeaderMap>,
+    /// The length that the head promised: a connection stops asking once it is handed over.
+    promised: Option<u64>,
     ended: bool,
 }
 
@@ -161,12 +185,17 @@ impl Download {
     pub fn new(
         inner: Incoming,
         patterns: Arc<Patterns>,
-        account: Account,
+        mut account: Account,
         idle: Duration,
         closing: Closing,
     ) -> Self {
+        let promised = inner.size_hint().exact();
+        if promised == Some(0) {
+            account.delivered();
+        }
         Download {
             inner,
+            promised,
             scanner: Some(Scanner::new(patterns.clone())),
             patterns,
             account,
@@ -191,12 +220,15 @@ impl Download {
 
     fn end(&mut self) {
         self.ended = true;
-        self.account.completion.outcome = Outcome::Done;
+        self.account.delivered();
         self.account.finish();
     }
 
     fn out(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.account.completion.response_bytes += data.len() as u64;
+        if self.promised == Some(self.account.completion.response_bytes) {
+            self.account.delivered();
+        }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
@@ -206,7 +238,10 @@ impl Download {
             self.account.completion.redactions += s.hits;
         }
         self.patterns = Patterns::none();
-        self.account.completion.error = Some(why);
+        if !matches!(self.account.completion.outcome, Outcome::Done) {
+            self.account.completion.error = Some(why);
+            self.account.log.failed(why, "answer body", &*e);
+        }
         self.account.finish();
         self.ended = true;
         Poll::Ready(Some(Err(e)))
@@ -263,7 +298,7 @@ impl Body for Download {
                         this.alarm.as_mut().reset(Instant::now() + this.idle);
                     }
                     if this.alarm.as_mut().poll(cx).is_ready() {
-                        return this.cut("upstream_stalled", BodyError::Stalled.into());
+                        return this.cut("upstream_stalled", BodyError::Stalled(this.idle).into());
                     }
                     return Poll::Pending;
                 }

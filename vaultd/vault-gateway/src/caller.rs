@@ -1,5 +1,5 @@
-//! Finds the caller's credential: in the one header that the service names, once, and nowhere
-//! else.
+//! Finds the caller's credential: in the first header of the service's list that the call has,
+//! once, and nowhere else.
 
 use crate::error::Code;
 use crate::limits::MAX_CREDENTIAL_BYTES;
@@ -19,14 +19,16 @@ pub const CREDENTIAL_HEADERS: &[&str] = &[
     "apikey",
 ];
 
-/// The credential with its scheme removed.
-pub fn credential(headers: &HeaderMap, name: &str) -> Result<SecretString, Code> {
+/// The credential with its scheme removed. `names`: where it may stand, in order; a later one of
+/// these is not looked at and not forwarded.
+pub fn credential(headers: &HeaderMap, names: &[String]) -> Result<SecretString, Code> {
+    let name = names.iter().find(|n| headers.contains_key(n.as_str())).ok_or(Code::MissingCredential)?;
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or(Code::MissingCredential)?;
     if values.next().is_some() {
         return Err(Code::AmbiguousCredential);
     }
-    if CREDENTIAL_HEADERS.iter().any(|h| *h != name && headers.contains_key(*h)) {
+    if CREDENTIAL_HEADERS.iter().any(|h| !names.iter().any(|n| n == h) && headers.contains_key(*h)) {
         return Err(Code::AmbiguousCredential);
     }
     let text = value.to_str().map_err(|_| Code::InvalidCredential)?;
@@ -62,8 +64,8 @@ mod tests {
 
     #[test]
     fn exactly_one() {
-        let get = |pairs: &[(&'static str, &'static str)], name| {
-            credential(&headers(pairs), name).map(|s| s.expose_secret().to_string())
+        let get = |pairs: &[(&'static str, &'static str)], name: &str| {
+            credential(&headers(pairs), &[name.to_string()]).map(|s| s.expose_secret().to_string())
         };
         assert_eq!(get(&[("authorization", "Bearer abc")], "authorization"), Ok("abc".into()));
         assert_eq!(get(&[("authorization", "bEARER abc")], "authorization"), Ok("abc".into()));
@@ -80,10 +82,30 @@ mod tests {
         }
         for bad in ["Basic abc", "abc", "Bearer", "Bearer ", "Bearer  abc", "Bearer a b"] {
             assert_eq!(
-                credential(&headers(&[("authorization", bad)]), "authorization").err(),
+                get(&[("authorization", bad)], "authorization").err(),
                 Some(Code::InvalidCredential),
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn several_headers_are_looked_at_in_their_order() {
+        let names = ["x-api-key", "authorization", "x-app"].map(String::from);
+        let get = |pairs: &[(&'static str, &'static str)]| {
+            credential(&headers(pairs), &names).map(|s| s.expose_secret().to_string())
+        };
+        assert_eq!(get(&[("authorization", "Bearer abc")]), Ok("abc".into()));
+        assert_eq!(get(&[("x-app", "abc")]), Ok("abc".into()));
+        assert_eq!(get(&[("authorization", "Bearer abc"), ("x-api-key", "first")]), Ok("first".into()));
+        // One that is there is the credential, even where the next would do.
+        assert_eq!(get(&[("authorization", "Basic abc"), ("x-app", "b")]), Err(Code::InvalidCredential));
+        assert_eq!(
+            get(&[("x-api-key", "a"), ("x-api-key", "b"), ("x-app", "c")]),
+            Err(Code::AmbiguousCredential)
+        );
+        // One that is not listed is still a second credential.
+        assert_eq!(get(&[("x-app", "a"), ("x-vault-token", "b")]), Err(Code::AmbiguousCredential));
+        assert_eq!(get(&[("accept", "a")]), Err(Code::MissingCredential));
     }
 }

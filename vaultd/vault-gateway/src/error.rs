@@ -1,7 +1,7 @@
 //! The gateway's own refusals: a stable machine-readable code, never a secret, never the
 //! upstream's words.
 
-use crate::body::GatewayBody;
+use crate::body::{BoxError, GatewayBody};
 use crate::limits::BUSY_RETRY_SECS;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -106,6 +106,19 @@ impl Code {
         self.status() == StatusCode::FAILED_DEPENDENCY
     }
 
+    /// True where the upstream, not the caller or the vault, is what failed.
+    pub fn is_upstream(self) -> bool {
+        matches!(
+            self,
+            Code::UpstreamAddressRefused
+                | Code::UpstreamUnreachable
+                | Code::UpstreamTimeout
+                | Code::UpstreamCredentialRejected
+                | Code::UpstreamEncoded
+                | Code::UpstreamInvalid
+        )
+    }
+
     fn message(self) -> &'static str {
         match self {
             Code::BadPath => "the path is not in canonical form",
@@ -149,12 +162,20 @@ pub struct GatewayError {
     pub code: Code,
     /// Seconds for `Retry-After`.
     pub retry_after: Option<u64>,
+    /// What the caller needs to know besides the code's own words; nothing that it did not send
+    /// or that is secret.
+    pub detail: Option<String>,
+    /// Why, for the operator's log alone.
+    pub cause: Option<BoxError>,
+    /// How far the call had come: `identify`, `connect`, …
+    pub phase: &'static str,
 }
 
 impl From<Code> for GatewayError {
     fn from(code: Code) -> Self {
         let busy = matches!(code, Code::Busy | Code::CallerBusy);
-        GatewayError { code, retry_after: busy.then_some(BUSY_RETRY_SECS) }
+        let retry_after = busy.then_some(BUSY_RETRY_SECS);
+        GatewayError { code, retry_after, detail: None, cause: None, phase: "" }
     }
 }
 
@@ -169,19 +190,25 @@ impl From<Error> for GatewayError {
             ErrorKind::Unavailable | ErrorKind::StorageFull => Code::Unavailable,
             ErrorKind::Upstream => Code::CredentialUnavailable,
             ErrorKind::InvalidRequest => Code::BadRequest,
-            _ => {
-                tracing::error!(error = %e, cause = ?std::error::Error::source(&e).map(ToString::to_string), "dispatch failed");
-                Code::Internal
-            }
+            _ => Code::Internal,
         };
-        code.into()
+        let phase = match code {
+            Code::InvalidCredential => "identify",
+            Code::CredentialUnavailable => "credential",
+            _ => "authorize",
+        };
+        GatewayError { cause: Some(e.into()), phase, ..code.into() }
     }
 }
 
 impl GatewayError {
     pub fn response(&self, id: RequestId) -> Response<GatewayBody> {
+        let message = match &self.detail {
+            None => self.code.message().to_string(),
+            Some(detail) => format!("{}: {detail}", self.code.message()),
+        };
         let text = serde_json::json!({
-            "error": {"code": self.code.as_str(), "message": self.code.message(), "request_id": id.to_string()}
+            "error": {"code": self.code.as_str(), "message": message, "request_id": id.to_string()}
         })
         .to_string();
         let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
@@ -225,6 +252,30 @@ mod tests {
         for code in [Code::UpstreamUnreachable, Code::UpstreamTimeout, Code::RateLimited] {
             let response = GatewayError::from(code).response(RequestId::nil());
             assert!(is_repeated(response.status()) && !response.headers().contains_key("x-should-retry"));
+        }
+    }
+
+    #[test]
+    fn the_status_on_record_is_the_one_that_is_sent() {
+        use ErrorKind::*;
+        for kind in [
+            InvalidRequest,
+            Unauthenticated,
+            PermissionDenied,
+            NotFound,
+            UnsupportedPath,
+            UnsupportedOperation,
+            Conflict,
+            RateLimited,
+            Internal,
+            NotImplemented,
+            Upstream,
+            Sealed,
+            Unavailable,
+            StorageFull,
+        ] {
+            let sent = GatewayError::from(Error::new(kind, "")).code.status().as_u16();
+            assert_eq!(kind.call_status(), sent, "{kind:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the caller's business.
 
 use crate::error::Code;
+use crate::passes::is_provider;
 use crate::redact::Patterns;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -22,7 +23,6 @@ const FORWARDED: &[&str] = &[
     "if-none-match",
     "if-modified-since",
     "if-unmodified-since",
-    "idempotency-key",
     "user-agent",
     "cache-control",
     "prefer",
@@ -54,18 +54,7 @@ const DROPPED: &[&str] = &[
 pub fn forwarded(caller: &HeaderMap, service: &ServiceConfig) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(8);
     for (name, value) in caller {
-        let n = name.as_str();
-        let listed = if asks_for_range(n) {
-            service.forward_range && !n.contains('_')
-        } else {
-            FORWARDED.contains(&n) || service.request_headers.iter().any(|h| h == n)
-        };
-        // Asked again here: a service may have been stored when fewer names were refused.
-        if listed
-            && !never_forwarded(n)
-            && name != service.caller_header.as_str()
-            && name != service.inject_header.as_str()
-        {
+        if passes(name.as_str(), service) {
             out.append(name.clone(), value.clone());
         }
     }
@@ -86,6 +75,20 @@ pub fn encoded(headers: &HeaderMap) -> bool {
     other(header::CONTENT_ENCODING, "identity")
         || other(header::TRANSFER_ENCODING, "chunked")
         || headers.get_all(header::TRANSFER_ENCODING).iter().count() > 1
+}
+
+/// True for a header of the caller that goes upstream.
+pub fn passes(name: &str, service: &ServiceConfig) -> bool {
+    let listed = if asks_for_range(name) {
+        service.forward_range && !name.contains('_')
+    } else {
+        FORWARDED.contains(&name) || is_provider(name) || service.request_headers.iter().any(|h| h == name)
+    };
+    // Asked again here: a service may have been stored when fewer names were refused.
+    listed
+        && !never_forwarded(name)
+        && name != service.inject_header
+        && !service.caller_headers().iter().any(|h| h == name)
 }
 
 /// Looks for the caller's credential in what is about to be sent upstream.
@@ -163,11 +166,11 @@ pub fn scrub(headers: &mut HeaderMap, patterns: &Patterns) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn service() -> ServiceConfig {
+    pub(crate) fn service() -> ServiceConfig {
         ServiceConfig {
             v: 1,
             upstream: "https://api.example.com".into(),
@@ -182,15 +185,11 @@ mod tests {
             allow: Vec::new(),
             auth: Vec::new(),
             caller_header: "authorization".into(),
+            caller_headers: Vec::new(),
             rate_limit: None,
             timeout: Duration::from_secs(1),
             allow_private: false,
-            request_headers: vec![
-                "anthropic-version".into(),
-                "x-user-id".into(),
-                "x_role".into(),
-                "range".into(),
-            ],
+            request_headers: vec!["x-own".into(), "x-user-id".into(), "x_role".into(), "range".into()],
             forward_range: false,
             credential_rejected_status: vec![401],
         }
@@ -212,6 +211,10 @@ mod tests {
             ("content-type", "application/json"),
             ("host", "evil"),
             ("anthropic-version", "2023-06-01"),
+            ("x-stainless-lang", "python"),
+            ("x-own", "1"),
+            ("x-other", "1"),
+            ("stripe-account", "acct_1"),
             ("te", "trailers"),
             ("expect", "100-continue"),
             ("accept-encoding", "gzip"),
@@ -230,7 +233,15 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            ["accept", "accept-encoding", "anthropic-version", "authorization", "content-type"]
+            [
+                "accept",
+                "accept-encoding",
+                "anthropic-version",
+                "authorization",
+                "content-type",
+                "x-own",
+                "x-stainless-lang"
+            ]
         );
         assert_eq!(out.get_all("authorization").iter().count(), 1);
         assert_eq!(out["authorization"], "Bearer sk-key");

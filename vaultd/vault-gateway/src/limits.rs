@@ -33,6 +33,8 @@ pub const MAX_IDLE_PER_POOL: usize = 32;
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(10);
 /// Name resolution, TCP connect and TLS handshake with an upstream.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Until the head of the answer to an operator's test, if its service does not say less.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 /// Addresses of one upstream name that are tried.
 pub const MAX_ADDRESSES: usize = 8;
 /// Largest response head of an upstream, in bytes.
@@ -41,6 +43,15 @@ pub const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 pub const BUSY_RETRY_SECS: u64 = 1;
 /// Parts of the counts of calls under way, each behind a lock of its own.
 pub const SLOT_SHARDS: usize = 16;
+/// Longest `User-Agent` on record, in bytes; the rest is cut off.
+pub const MAX_USER_AGENT_BYTES: usize = 256;
+/// Words of other headers from this length on are not repeated in a recorded `User-Agent`.
+pub const MIN_SECRET_WORD: usize = 12;
+/// Lines a second about failed calls in the log, for callers' and for upstreams' failures each;
+/// the rest is counted.
+pub const MAX_WARNINGS_PER_SECOND: u32 = 20;
+/// Errors below one error that the log names.
+pub const MAX_ERROR_CHAIN: usize = 8;
 /// Callers whose rate is remembered; past it the ones at rest are forgotten first.
 pub const MAX_RATE_ENTRIES: usize = 65_536;
 /// Parts of the rate table, each behind a lock of its own.

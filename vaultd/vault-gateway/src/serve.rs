@@ -2,10 +2,11 @@
 
 use crate::body::{Account, BodyError, BoxError, Closing, Download, GatewayBody, Upload};
 use crate::error::{Code, GatewayError};
-use crate::limits::{CUT_POLL, MAX_REQUEST_BODY};
+use crate::limits::{CUT_POLL, MAX_REQUEST_BODY, MAX_USER_AGENT_BYTES, MIN_SECRET_WORD};
 use crate::path::Target;
 use crate::rate::{Limiter, Verdict};
 use crate::redact::Patterns;
+use crate::report::{CallLog, Report};
 use crate::slots::{CallCaps, Slots};
 use crate::upstream::{ConnectError, UpstreamClient, Upstreams};
 use crate::{caller, head, path};
@@ -13,13 +14,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy::connect::capture_connection;
 use rustls::RootCertStore;
 use secmem::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use vault_logical::{Call, CallerCredential, Connection, Dispatch, Grant, Over, RequestId, ServiceConfig};
+use vault_logical::{
+    Call, CallerCredential, Connection, Dispatch, Grant, Over, RefusedCall, RequestId, ServiceConfig,
+};
 
 /// What the data plane is built from.
 pub struct Settings {
@@ -39,6 +43,7 @@ pub struct Gateway {
     upstreams: Upstreams,
     limiter: Limiter,
     slots: Arc<Slots>,
+    report: Arc<Report>,
     closing: watch::Sender<u64>,
     active: Arc<AtomicUsize>,
 }
@@ -57,6 +62,7 @@ impl Gateway {
             upstreams: Upstreams::new(settings.system_roots, settings.caps.sockets),
             limiter: Limiter::default(),
             slots: Slots::new(settings.caps),
+            report: Arc::default(),
             closing: watch::Sender::new(0),
             active: Arc::default(),
         }
@@ -76,8 +82,12 @@ impl Gateway {
         clean
     }
 
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// What ends a call before its time: the vault seals, or the caller's credential is over.
-    fn closing(&self, over: Over) -> Closing {
+    pub(crate) fn closing(&self, over: Over) -> Closing {
         let mut signal = self.closing.subscribe();
         Box::pin(async move {
             tokio::select! {
@@ -101,9 +111,20 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let id = RequestId::new_v4();
-        let mut response = match self.call(id, request, prefix, connection).await {
+        let started = Instant::now();
+        // For the log, which may name it once its name is known to be one.
+        let mut log = CallLog { report: self.report.clone(), id, service: "".into() };
+        let mut response = match self.call(&mut log, started, request, prefix, connection).await {
             Ok(response) => response,
-            Err(e) => e.response(id),
+            Err(e) => {
+                if let Some(cause) = &e.cause {
+                    match e.code.is_upstream() {
+                        true => log.failed(e.code.as_str(), e.phase, &**cause),
+                        false => log.refused(e.code.as_str(), e.phase, &**cause),
+                    }
+                }
+                e.response(id)
+            }
         };
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
@@ -113,7 +134,8 @@ impl Gateway {
 
     async fn call<B>(
         &self,
-        id: RequestId,
+        log: &mut CallLog,
+        started: Instant,
         request: Request<B>,
         prefix: &str,
         connection: &Connection,
@@ -123,30 +145,40 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let asked = self.understand(&parts, prefix).await;
+        let asked = self.understand(&parts, prefix, log).await;
         let (target, credential) = match asked {
             Ok(x) => x,
             Err(e) => {
                 // Refused before anyone could be identified: on record under the mount, since the
                 // path itself may be what is wrong.
-                let path = format!("{}proxy/", self.mount);
-                self.dispatch.refuse(&path, connection, e.code.as_str()).await?;
+                let refused = RefusedCall {
+                    request_id: log.id,
+                    path: &format!("{}proxy/", self.mount),
+                    method: parts.method.as_str(),
+                    user_agent: &user_agent(&parts.headers),
+                    connection,
+                    reason: e.code.as_str(),
+                    status: e.code.status().as_u16(),
+                };
+                self.dispatch.refuse(refused).await?;
                 return Err(e);
             }
         };
         // Kept to look for it in what goes upstream.
         let own = credential.clone();
         let call = Call {
-            request_id: id,
+            request_id: log.id,
             mount: self.mount.clone(),
             service: target.service.clone(),
             method: parts.method.as_str().to_string(),
             path: target.path.clone(),
             credential: CallerCredential(credential),
             connection: connection.clone(),
+            user_agent: user_agent(&parts.headers),
+            started,
         };
         let grant = self.dispatch.authorize(call).await?;
-        self.forward(id, &parts, body, target, own, grant).await
+        self.forward(log, &parts, body, target, own, grant).await
     }
 
     /// Everything that can be checked before the caller is known.
@@ -154,6 +186,7 @@ impl Gateway {
         &self,
         parts: &http::request::Parts,
         prefix: &str,
+        log: &mut CallLog,
     ) -> Result<(Target, secmem::SecretString), GatewayError> {
         if REFUSED_METHODS.contains(&parts.method) {
             return Err(Code::MethodNotAllowed.into());
@@ -174,13 +207,21 @@ impl Gateway {
         let target = path::parse(raw, parts.uri.query())?;
         let service =
             self.dispatch.service(&self.mount, &target.service).await?.ok_or(Code::NoSuchService)?;
-        let credential = caller::credential(&parts.headers, &service.caller_header)?;
-        Ok((target, credential))
+        log.service = target.service.as_str().into();
+        let names = service.caller_headers();
+        match caller::credential(&parts.headers, names) {
+            Ok(credential) => Ok((target, credential)),
+            Err(Code::MissingCredential) => {
+                let detail = Some(format!("looked for in {}", names.join(", ")));
+                Err(GatewayError { detail, ..Code::MissingCredential.into() })
+            }
+            Err(code) => Err(code.into()),
+        }
     }
 
     async fn forward<B>(
         &self,
-        id: RequestId,
+        log: &CallLog,
         parts: &http::request::Parts,
         body: B,
         target: Target,
@@ -194,12 +235,18 @@ impl Gateway {
         let sent = Arc::new(AtomicU64::new(0));
         let service = grant.service.clone();
         let mut closing = self.closing(grant.over);
-        let mut account = Account::new(grant.guard, sent.clone(), self.active.clone());
+        let mut account = Account::new(
+            grant.guard,
+            grant.credential_version,
+            sent.clone(),
+            self.active.clone(),
+            log.clone(),
+        );
         let verdict = match self.limited(&target, &service, &grant.caller_id) {
             Ok(v) => v,
             Err(v) => {
                 account.refuse(Code::RateLimited);
-                return Ok(limited_response(id, v));
+                return Ok(limited_response(log.id, v));
             }
         };
         match self.slots.take(&target.service, &grant.caller_id) {
@@ -209,14 +256,14 @@ impl Gateway {
                 return Err(code.into());
             }
         }
-        let prepared = (|| {
+        let prepared: Result<_, GatewayError> = (|| {
             if body.size_hint().lower() > MAX_REQUEST_BODY {
-                return Err(Code::BodyTooLarge);
+                return Err(Code::BodyTooLarge.into());
             }
             let mut headers = head::forwarded(&parts.headers, &service);
             let text = target.query.as_ref().map_or(target.path.clone(), |q| format!("{}?{q}", target.path));
             if head::leaks(&headers, &text, credential.expose_secret().as_bytes()) {
-                return Err(Code::CredentialInRequest);
+                return Err(Code::CredentialInRequest.into());
             }
             let uri: Uri = format!("{}{text}", service.upstream.trim_end_matches('/'))
                 .parse()
@@ -228,26 +275,27 @@ impl Gateway {
                 head::inject(&mut headers, &service, key).map(|()| patterns)
             });
             let patterns = patterns.map_err(|_| Code::Sealed)??;
-            let client = self.upstreams.client(&self.mount, &target.service, grant.config_epoch, &service)?;
+            let client = self.upstreams.client(&self.mount, &target.service, grant.config_epoch, &service);
+            let client = client.map_err(|e| failed(Code::UpstreamInvalid, "ca_cert", e))?;
             Ok((headers, uri, patterns, client))
         })();
         let (headers, uri, patterns, client) = match prepared {
             Ok(p) => p,
-            Err(code) => {
-                account.refuse(code);
-                return Err(code.into());
+            Err(e) => {
+                account.refuse(e.code);
+                return Err(e);
             }
         };
         let request = upstream_request(&parts.method, uri, headers, Upload::new(body, sent));
         let answer = tokio::select! {
-            code = &mut closing => Err(code),
+            code = &mut closing => Err(code.into()),
             answer = send(&client, request, service.timeout) => answer,
         };
         let answer = match answer {
             Ok(a) => a,
-            Err(code) => {
-                account.refuse(code);
-                return Err(code.into());
+            Err(e) => {
+                account.refuse(e.code);
+                return Err(e);
             }
         };
         let bodiless = parts.method == Method::HEAD;
@@ -291,39 +339,80 @@ where
     request
 }
 
+/// The upstream kept silent; how far the call had come.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within the service's timeout of {0:?}")]
+struct Silent(Duration);
+
+/// The upstream answered with what no caller may have.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream answered {0}")]
+struct Answered(StatusCode);
+
+/// A failure with its cause for the log.
+fn failed(code: Code, phase: &'static str, cause: impl Into<BoxError>) -> GatewayError {
+    GatewayError { cause: Some(cause.into()), phase, ..code.into() }
+}
+
 async fn send(
     client: &UpstreamClient,
-    request: Request<GatewayBody>,
+    mut request: Request<GatewayBody>,
     timeout: Duration,
-) -> Result<Response<Incoming>, Code> {
+) -> Result<Response<Incoming>, GatewayError> {
+    let connected = capture_connection(&mut request);
     match tokio::time::timeout(timeout, client.request(request)).await {
-        Err(_) => Err(Code::UpstreamTimeout),
+        Err(_) => {
+            let phase = if connected.connection_metadata().is_some() { "answer head" } else { "connect" };
+            Err(failed(Code::UpstreamTimeout, phase, Silent(timeout)))
+        }
         Ok(Ok(response)) => Ok(response),
         Ok(Err(e)) => {
-            tracing::debug!(error = %e, "upstream call failed");
-            Err(failure(&e))
+            let (code, phase) = failure(&e);
+            Err(failed(code, phase, e))
         }
     }
 }
 
 /// Finds the connector's own error in the chain; everything else is an unreachable upstream.
-fn failure(e: &(dyn std::error::Error + 'static)) -> Code {
+fn failure(e: &(dyn std::error::Error + 'static)) -> (Code, &'static str) {
     let mut cause = Some(e);
     while let Some(c) = cause {
         match c.downcast_ref::<BodyError>() {
-            Some(BodyError::TooLarge) => return Code::BodyTooLarge,
-            Some(BodyError::Caller(_)) => return Code::BadRequest,
+            Some(BodyError::TooLarge) => return (Code::BodyTooLarge, "request body"),
+            Some(BodyError::Caller(_)) => return (Code::BadRequest, "request body"),
             _ => {}
         }
-        match c.downcast_ref::<ConnectError>() {
-            Some(ConnectError::Refused) => return Code::UpstreamAddressRefused,
-            Some(ConnectError::Timeout) => return Code::UpstreamTimeout,
-            Some(ConnectError::Unreachable(_)) => return Code::UpstreamUnreachable,
-            None => {}
+        if let Some(e) = c.downcast_ref::<ConnectError>() {
+            let code = match e {
+                ConnectError::Refused(..) => Code::UpstreamAddressRefused,
+                ConnectError::Timeout(_) => Code::UpstreamTimeout,
+                _ => Code::UpstreamUnreachable,
+            };
+            return (code, e.phase());
         }
         cause = c.source();
     }
-    Code::UpstreamUnreachable
+    (Code::UpstreamUnreachable, "exchange")
+}
+
+/// The caller's `User-Agent` for the record: bounded, and not a place for what another header
+/// keeps to itself.
+fn user_agent(headers: &HeaderMap) -> String {
+    let text = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    let holds = |(name, value): (&HeaderName, &HeaderValue)| {
+        let word = value.to_str().unwrap_or_default().rsplit(' ').next().unwrap_or_default();
+        let secret = caller::CREDENTIAL_HEADERS.contains(&name.as_str()) || word.len() >= MIN_SECRET_WORD;
+        secret && !word.is_empty() && name != header::USER_AGENT && text.contains(word)
+    };
+    if headers.iter().any(holds) {
+        return "(holds another header's value)".into();
+    }
+    let mut end = text.len().min(MAX_USER_AGENT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().into()
 }
 
 /// What an answer is subject to on its way back.
@@ -357,7 +446,7 @@ fn respond(
     };
     if let Some(code) = refused {
         account.refuse(code);
-        return Err(code.into());
+        return Err(failed(code, "answer head", Answered(parts.status)));
     }
     let (mut headers, hits) = head::returned(parts.headers, patterns);
     account.redacted(hits);

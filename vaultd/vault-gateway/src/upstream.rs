@@ -2,10 +2,10 @@
 //! pooled by service, credential and TLS configuration.
 
 use crate::body::BoxError;
-use crate::error::Code;
 use crate::limits::{
     CONNECT_DEADLINE, MAX_ADDRESSES, MAX_IDLE_PER_POOL, MAX_POOLS, MAX_RESPONSE_HEAD, UPSTREAM_IDLE,
 };
+use crate::pin::{self, TrustError};
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,6 +23,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use vault_logical::ServiceConfig;
@@ -62,7 +63,7 @@ impl Upstreams {
         name: &str,
         epoch: (u64, u64),
         service: &ServiceConfig,
-    ) -> Result<UpstreamClient, Code> {
+    ) -> Result<UpstreamClient, TrustError> {
         let key = PoolKey { mount: mount.into(), service: name.into(), epoch };
         let mut pools = self.pools.lock();
         if let Some((client, _)) = pools.get(&key) {
@@ -92,30 +93,7 @@ impl Upstreams {
         self.pools.lock().clear();
     }
 
-    fn build(&self, service: &ServiceConfig) -> Result<UpstreamClient, Code> {
-        let roots = match &service.ca_cert {
-            None => self.system_roots.clone(),
-            Some(pem) => {
-                let mut own = RootCertStore::empty();
-                for cert in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    own.add(cert.map_err(|_| Code::UpstreamInvalid)?).map_err(|_| Code::UpstreamInvalid)?;
-                }
-                Arc::new(own)
-            }
-        };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| Code::Internal)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let connector = Connector {
-            tls: Arc::new(tls),
-            allow_private: service.allow_private,
-            sockets: self.sockets.clone(),
-            pools: Arc::downgrade(&self.pools),
-        };
+    fn build(&self, service: &ServiceConfig) -> Result<UpstreamClient, TrustError> {
         Ok(Client::builder(TokioExecutor::new())
             .pool_idle_timeout(UPSTREAM_IDLE)
             .pool_timer(TokioTimer::new())
@@ -125,7 +103,19 @@ impl Upstreams {
             .http2_header_table_size(0)
             .retry_canceled_requests(false)
             .set_host(true)
-            .build(connector))
+            .build(self.connector(service)?))
+    }
+
+    /// What connects to a service's upstream and to no other.
+    pub fn connector(&self, service: &ServiceConfig) -> Result<Connector, TrustError> {
+        let mut tls = pin::client_config(&self.system_roots, service.ca_cert.as_deref())?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Connector {
+            tls: Arc::new(tls),
+            allow_private: service.allow_private,
+            sockets: self.sockets.clone(),
+            pools: Arc::downgrade(&self.pools),
+        })
     }
 }
 
@@ -138,16 +128,44 @@ pub struct Connector {
     pools: Weak<Pools>,
 }
 
+/// Why there is no connection, by the step that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    #[error("the upstream names no host")]
+    NoHost,
+    #[error("the name {0} could not be resolved")]
+    Resolve(String, #[source] std::io::Error),
+    #[error("the name {0} has no address")]
+    NoAddress(String),
     /// The name resolves to an address that is not public.
-    #[error("upstream address refused")]
-    Refused,
-    #[error("upstream unreachable: {0}")]
-    Unreachable(String),
-    #[error("upstream did not answer in time")]
-    Timeout,
+    #[error("address refused: {0} resolves to {1}, which is not public, without \"allow_private\"")]
+    Refused(String, IpAddr),
+    #[error("no TCP connection to {0}")]
+    Tcp(SocketAddr, #[source] std::io::Error),
+    #[error("no room for another connection to an upstream")]
+    NoPlace,
+    #[error("the TLS handshake failed")]
+    Tls(#[source] std::io::Error),
+    #[error("not done within {CONNECT_DEADLINE:?}: {0}")]
+    Timeout(&'static str),
 }
+
+impl ConnectError {
+    /// The step that failed: `resolve`, `address`, `connect` or `tls`.
+    pub fn phase(&self) -> &'static str {
+        match self {
+            ConnectError::NoHost | ConnectError::Resolve(..) | ConnectError::NoAddress(_) => RESOLVE,
+            ConnectError::Refused(..) => "address",
+            ConnectError::Tcp(..) | ConnectError::NoPlace => TCP,
+            ConnectError::Tls(_) => TLS,
+            ConnectError::Timeout(phase) => phase,
+        }
+    }
+}
+
+const RESOLVE: &str = "resolve";
+const TCP: &str = "connect";
+const TLS: &str = "tls";
 
 impl tower_service::Service<Uri> for Connector {
     type Response = UpstreamStream;
@@ -160,12 +178,74 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
-        Box::pin(async move {
-            tokio::time::timeout(CONNECT_DEADLINE, this.connect(uri))
-                .await
-                .map_err(|_| ConnectError::Timeout)?
+        Box::pin(async move { this.connect(&Place::of(&uri)?).await })
+    }
+}
+
+/// Where an upstream is, by name.
+pub struct Place {
+    host: String,
+    port: u16,
+    secure: bool,
+}
+
+impl Place {
+    pub fn of(uri: &Uri) -> Result<Place, ConnectError> {
+        let host = uri.host().ok_or(ConnectError::NoHost)?;
+        let secure = uri.scheme_str() == Some("https");
+        Ok(Place {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_string(),
+            port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            secure,
         })
     }
+
+    /// True for `https`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        let bracket = self.host.contains(':');
+        if bracket {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// `scheme://host:port`
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority())
+    }
+}
+
+/// A TCP connection and its room among all of them.
+pub struct Dialled {
+    tcp: TcpStream,
+    room: OwnedSemaphorePermit,
+}
+
+impl Dialled {
+    /// Without TLS.
+    pub fn plain(self) -> UpstreamStream {
+        UpstreamStream::Plain { io: TokioIo::new(self.tcp), _place: self.room }
+    }
+
+    /// Where it leads to.
+    pub fn peer(&self) -> String {
+        self.tcp.peer_addr().map_or_else(|_| "connected".into(), |a| a.to_string())
+    }
+}
+
+/// One step of a connection, within what is left of the time for all of them.
+async fn in_time<T>(
+    until: Instant,
+    phase: &'static str,
+    step: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::time::timeout_at(until, step).await.map_err(|_| ConnectError::Timeout(phase))?
 }
 
 impl Connector {
@@ -179,7 +259,7 @@ impl Connector {
     }
 
     /// A place for one more connection. When idle ones hold them all, these are closed.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, ConnectError> {
+    async fn room(&self) -> Result<OwnedSemaphorePermit, ConnectError> {
         if let Ok(place) = self.sockets.clone().try_acquire_owned() {
             return Ok(place);
         }
@@ -187,47 +267,74 @@ impl Connector {
             let idle = std::mem::take(&mut *pools.lock());
             drop(idle);
         }
-        let gone = |_| ConnectError::Unreachable("no place for another connection".into());
-        self.sockets.clone().acquire_owned().await.map_err(gone)
+        self.sockets.clone().acquire_owned().await.map_err(|_| ConnectError::NoPlace)
     }
 
-    async fn connect(self, uri: Uri) -> Result<UpstreamStream, ConnectError> {
-        let unreachable = |e: &dyn std::fmt::Display| ConnectError::Unreachable(e.to_string());
-        let host = uri
-            .host()
-            .ok_or(ConnectError::Refused)?
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_string();
-        let secure = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
-            .await
-            .map_err(|e| unreachable(&e))?
-            .take(MAX_ADDRESSES)
-            .collect();
-        // One bad answer spoils all: a name that mixes them is being used to get inside.
-        if !found.iter().all(|a| self.permits(&host, secure, a.ip())) {
-            return Err(ConnectError::Refused);
+    async fn connect(self, place: &Place) -> Result<UpstreamStream, ConnectError> {
+        let until = Instant::now() + CONNECT_DEADLINE;
+        let found = self.resolve(place, until).await?;
+        self.check(place, &found)?;
+        let dialled = self.tcp(place, &found, until).await?;
+        if place.secure { self.tls(place, dialled, until).await } else { Ok(dialled.plain()) }
+    }
+
+    /// The addresses of the name, the first [`MAX_ADDRESSES`].
+    pub async fn resolve(&self, place: &Place, until: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+        let look = async {
+            let found = tokio::net::lookup_host((place.host.as_str(), place.port)).await;
+            let found = found.map_err(|e| ConnectError::Resolve(place.host.clone(), e))?;
+            Ok(found.take(MAX_ADDRESSES).collect())
+        };
+        in_time(until, RESOLVE, look).await
+    }
+
+    /// One bad answer spoils all: a name that mixes them is being used to get inside.
+    pub fn check(&self, place: &Place, found: &[SocketAddr]) -> Result<(), ConnectError> {
+        match found.iter().find(|a| !self.permits(&place.host, place.secure, a.ip())) {
+            Some(bad) => Err(ConnectError::Refused(place.host.clone(), bad.ip())),
+            None => Ok(()),
         }
-        let place = self.place().await?;
-        let mut last = ConnectError::Unreachable("no address".into());
-        for address in found {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    let _ = tcp.set_nodelay(true);
-                    if !secure {
-                        return Ok(UpstreamStream::Plain { io: TokioIo::new(tcp), _place: place });
+    }
+
+    /// To the first of the checked addresses that answers.
+    pub async fn tcp(
+        &self,
+        place: &Place,
+        found: &[SocketAddr],
+        until: Instant,
+    ) -> Result<Dialled, ConnectError> {
+        let dial = async {
+            let room = self.room().await?;
+            let mut last = ConnectError::NoAddress(place.host.clone());
+            for address in found {
+                match TcpStream::connect(address).await {
+                    Ok(tcp) => {
+                        let _ = tcp.set_nodelay(true);
+                        return Ok(Dialled { tcp, room });
                     }
-                    let name = ServerName::try_from(host.clone()).map_err(|e| unreachable(&e))?;
-                    let tls = TlsConnector::from(self.tls.clone());
-                    let stream = tls.connect(name, tcp).await.map_err(|e| unreachable(&e))?;
-                    return Ok(UpstreamStream::Tls { io: Box::new(TokioIo::new(stream)), _place: place });
+                    Err(e) => last = ConnectError::Tcp(*address, e),
                 }
-                Err(e) => last = unreachable(&e),
             }
-        }
-        Err(last)
+            Err(last)
+        };
+        in_time(until, TCP, dial).await
+    }
+
+    /// The handshake, for the name that was asked for.
+    pub async fn tls(
+        &self,
+        place: &Place,
+        dialled: Dialled,
+        until: Instant,
+    ) -> Result<UpstreamStream, ConnectError> {
+        let Dialled { tcp, room } = dialled;
+        let handshake = async {
+            let name = ServerName::try_from(place.host.clone()).map_err(|_| ConnectError::NoHost)?;
+            let stream = TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
+            let stream = stream.map_err(ConnectError::Tls)?;
+            Ok(UpstreamStream::Tls { io: Box::new(TokioIo::new(stream)), _place: room })
+        };
+        in_time(until, TLS, handshake).await
     }
 }
 
@@ -237,14 +344,16 @@ pub enum UpstreamStream {
     Tls { io: Box<TokioIo<TlsStream<TcpStream>>>, _place: OwnedSemaphorePermit },
 }
 
+impl UpstreamStream {
+    /// True when the handshake agreed on HTTP/2.
+    pub fn is_h2(&self) -> bool {
+        matches!(self, UpstreamStream::Tls { io, .. } if io.inner().get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+}
+
 impl Connection for UpstreamStream {
     fn connected(&self) -> Connected {
-        match self {
-            UpstreamStream::Tls { io, .. } if io.inner().get_ref().1.alpn_protocol() == Some(b"h2") => {
-                Connected::new().negotiated_h2()
-            }
-            _ => Connected::new(),
-        }
+        if self.is_h2() { Connected::new().negotiated_h2() } else { Connected::new() }
     }
 }
 
@@ -359,6 +468,17 @@ mod tests {
             let got = connector(allow_private).permits(host, secure, ip.parse().unwrap());
             assert_eq!(got, want, "{host} {ip} secure={secure} allow_private={allow_private}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_refused_and_named() {
+        let upstreams = Upstreams::new(Arc::new(RootCertStore::empty()), 1);
+        let service = crate::head::tests::service();
+        let connector = upstreams.connector(&service).unwrap();
+        let refused = connector.connect(&Place::of(&"https://localhost:1".parse().unwrap()).unwrap()).await;
+        let e = refused.err().unwrap();
+        assert!(matches!(e, ConnectError::Refused(..)) && e.phase() == "address");
+        assert!(e.to_string().contains("localhost resolves to"), "{e}");
     }
 
     #[test]

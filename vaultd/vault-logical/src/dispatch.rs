@@ -27,8 +27,12 @@ pub struct ServiceConfig {
     /// Deny by default: (methods, path pattern) pairs; path may end in `*`, `+` is one segment.
     pub allow: Vec<AllowRule>,
     pub auth: Vec<CallerAuth>,
-    /// Lower-case name of the one header where the caller's credential stands.
+    /// Lower-case name of the header where the caller's credential stands: the first of
+    /// `caller_headers`, and all there is in a record written before there were several.
     pub caller_header: String,
+    /// Where the caller's credential may stand, in the order in which it is looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caller_headers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
     /// Until the response head, and between two chunks of a body.
@@ -52,6 +56,17 @@ pub const CREDENTIAL_REJECTED: u16 = 401;
 
 fn rejected_by_default() -> Vec<u16> {
     vec![CREDENTIAL_REJECTED]
+}
+
+impl ServiceConfig {
+    /// The headers in which the caller's credential is looked for, in order; never empty.
+    pub fn caller_headers(&self) -> &[String] {
+        if self.caller_headers.is_empty() {
+            std::slice::from_ref(&self.caller_header)
+        } else {
+            &self.caller_headers
+        }
+    }
 }
 
 /// Where the provider's key lies.
@@ -114,6 +129,24 @@ pub struct Call {
     pub path: String,
     pub credential: CallerCredential,
     pub connection: Connection,
+    /// The caller's `User-Agent`, cut to a bound and free of its credential; empty without one.
+    pub user_agent: String,
+    /// When the request's head was read.
+    pub started: std::time::Instant,
+}
+
+/// A call that the gateway refused before it could ask who makes it.
+pub struct RefusedCall<'a> {
+    pub request_id: crate::RequestId,
+    /// API path for the record: the mount's own where the call's may be what is wrong.
+    pub path: &'a str,
+    pub method: &'a str,
+    pub user_agent: &'a str,
+    pub connection: &'a Connection,
+    /// Machine-readable: `ambiguous_credential`, …
+    pub reason: &'static str,
+    /// HTTP status of the answer.
+    pub status: u16,
 }
 
 /// The provider's key, in locked memory.
@@ -147,6 +180,8 @@ pub struct Completion {
     pub status: u16,
     /// Status the upstream answered, 0 when it did not.
     pub upstream_status: u16,
+    /// Version of the secret that was injected, 0 for an unversioned one; `None`: none was used.
+    pub credential_version: Option<u64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
     /// Times the provider's key was replaced in the answer.
@@ -186,5 +221,46 @@ pub trait Dispatch: Send + Sync {
     async fn authorize(&self, call: Call) -> Result<Grant>;
 
     /// Records a refusal that the gateway decided before it could ask (two credentials, bad path).
-    async fn refuse(&self, call_path: &str, connection: &Connection, reason: &'static str) -> Result<()>;
+    async fn refuse(&self, call: RefusedCall<'_>) -> Result<()>;
+}
+
+/// One call of a service made for its operator, step by step.
+pub struct ProbeCall {
+    pub service: Arc<ServiceConfig>,
+    pub credential: CredentialHandle,
+    /// Upper-case; one that changes nothing upstream.
+    pub method: String,
+    /// Canonical path below the service; `None`: connect only.
+    pub target: Option<String>,
+    /// Headers as an app would send them.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What one step of such a call came to.
+#[derive(Clone, Debug)]
+pub struct ProbeStep {
+    pub step: &'static str,
+    pub outcome: ProbeOutcome,
+    /// For the operator; holds no key and nothing of a body.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    Ok,
+    /// It works, and something about it is worth knowing.
+    Warning,
+    Failed,
+    Skipped,
+}
+
+impl ProbeOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProbeOutcome::Ok => "ok",
+            ProbeOutcome::Warning => "warning",
+            ProbeOutcome::Failed => "failed",
+            ProbeOutcome::Skipped => "skipped",
+        }
+    }
 }

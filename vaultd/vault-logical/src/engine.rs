@@ -90,6 +90,18 @@ pub trait SecretReader: Send + Sync {
 
     /// The text that `binding` points at, if the caller may read it. `Ok(None)`: there is none now.
     async fn bound_text(&self, binding: &crate::Binding) -> Result<Option<secmem::SecretString>>;
+
+    /// The right spelling of a path that its own mount cannot serve as a secret, if the caller
+    /// may read that: `secret/data/x` for `secret/x` on KV version 2.
+    async fn spelling(&self, _path: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Why there is no key at `binding` now; `None` when there is one. Ask it only for a caller
+    /// that may read the path.
+    async fn missing(&self, _binding: &crate::Binding) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// What a charge phase established, handed to `handle`.

@@ -46,6 +46,22 @@ pub enum ErrorKind {
     StorageFull,
 }
 
+impl ErrorKind {
+    /// The HTTP status that a gateway call of this outcome is answered with.
+    pub fn call_status(self) -> u16 {
+        match self {
+            ErrorKind::Unauthenticated => 401,
+            ErrorKind::PermissionDenied => 403,
+            ErrorKind::NotFound | ErrorKind::UnsupportedPath => 404,
+            ErrorKind::RateLimited => 429,
+            ErrorKind::Sealed | ErrorKind::Unavailable | ErrorKind::StorageFull => 503,
+            ErrorKind::Upstream => 502,
+            ErrorKind::InvalidRequest => 400,
+            _ => 500,
+        }
+    }
+}
+
 /// An error with a message that is safe to show the caller. It never holds a
 /// secret: values from the request do not go into messages, only field names.
 #[derive(Debug)]

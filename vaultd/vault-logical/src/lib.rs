@@ -26,7 +26,8 @@ pub use caller::{Caller, Connection, TokenKind, Transport};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatch::{
     AllowRule, Binding, CREDENTIAL_REJECTED, Call, CallerAuth, CallerAuthKind, CallerCredential, Completion,
-    CredentialHandle, Dispatch, Grant, InvokeGuard, Outcome, Over, RateLimit, ServiceConfig,
+    CredentialHandle, Dispatch, Grant, InvokeGuard, Outcome, Over, ProbeCall, ProbeOutcome, ProbeStep,
+    RateLimit, RefusedCall, ServiceConfig,
 };
 pub use egress::{Egress, EgressRequest, EgressResponse};
 pub use engine::{

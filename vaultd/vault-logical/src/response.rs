@@ -71,6 +71,11 @@ pub struct Auth {
     pub period: Duration,
     pub num_uses: u64,
     pub no_default_policy: bool,
+    /// The credential's own `sub` and `jti`, for the record.
+    #[serde(default)]
+    pub subject: Option<String>,
+    #[serde(default)]
+    pub token_id: Option<String>,
     /// From here on the credential itself is refused; nothing granted on it lasts longer.
     pub expires: Option<crate::Timestamp>,
 }

@@ -24,6 +24,9 @@ pub struct Service {
     /// Header with the caller's token; empty for `authorization`.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
     pub caller_header: String,
+    /// Headers in which the caller's token is looked for, in order; empty for `authorization`.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub caller_headers: Vec<String>,
     /// Further headers of the caller that go upstream.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub request_headers: Vec<String>,

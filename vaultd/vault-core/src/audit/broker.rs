@@ -7,6 +7,7 @@ use super::file::{AuditDirs, Files};
 use super::identity::DeviceHashes;
 use super::lane::Lane;
 use super::limits::{MAX_DEVICES, MAX_OPEN_STREAMS};
+use super::proof::Ended;
 use super::source::Sources;
 use super::ticker::Wake;
 use super::ticket::{News, Ticket};
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
-use vault_logical::{Clock, Completion, RequestId, Timestamp};
+use vault_logical::{Clock, Timestamp};
 
 /// What the audit needs from the configuration.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +41,7 @@ pub struct Audit(pub(super) Arc<Inner>);
 
 /// A completion that no device has taken yet; its slot stays reserved.
 struct Late {
-    id: RequestId,
-    completion: Completion,
+    ended: Ended,
     time: Timestamp,
 }
 
@@ -113,8 +113,8 @@ impl Inner {
     }
 
     /// The completion record of a stream; kept in its slot when no device takes it.
-    pub(super) fn complete(self: &Arc<Self>, id: RequestId, completion: &Completion) {
-        let late = Late { id, completion: completion.clone(), time: self.now() };
+    pub(super) fn complete(self: &Arc<Self>, ended: Ended) {
+        let late = Late { ended, time: self.now() };
         if self.check_open().is_ok() {
             self.write_completion(late);
         } else {
@@ -129,7 +129,7 @@ impl Inner {
             self.streams.fetch_sub(1, Ordering::AcqRel);
             return;
         }
-        let (id, completion, time) = (late.id, late.completion.clone(), late.time);
+        let (ended, time) = (late.ended.clone(), late.time);
         let weak = Arc::downgrade(self);
         let ticket = Ticket::then(devices.len(), move |taken| {
             let Some(inner) = weak.upgrade() else { return };
@@ -141,8 +141,7 @@ impl Inner {
             }
         });
         // Its outcome is the ticket's affair.
-        let _ =
-            self.offer(&devices, time, &ticket, |d| record::completion(&d.config, time, &id, &completion));
+        let _ = self.offer(&devices, time, &ticket, |d| record::completion(&d.config, time, &ended));
     }
 
     /// Background work. True while something is left to do.
@@ -386,7 +385,7 @@ impl Audit {
             .streams
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, slot)
             .map_err(|_| AuditError::Busy)?;
-        Ok(Opened { inner: inner.clone(), id: audited.id, done: AtomicBool::new(false) })
+        Ok(Opened::new(inner.clone(), audited.id))
     }
 
     /// Keyed hashes of a token and its accessor for every device, to be cached with the token.

@@ -4,7 +4,7 @@ use super::IdentityHashes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vault_logical::{Data, RequestId, Timestamp};
 
 /// Fields or bytes of a request or response.
@@ -44,6 +44,9 @@ pub struct Credential<'a> {
 #[derive(Clone, Copy)]
 pub struct Identity<'a> {
     pub display_name: &'a str,
+    /// A JWT's own `sub` and `jti`; empty for tokens.
+    pub subject: &'a str,
+    pub jwt_id: &'a str,
     pub policies: &'a [String],
     pub token_policies: &'a [String],
     pub identity_policies: &'a [String],
@@ -65,6 +68,8 @@ impl Default for Identity<'_> {
     fn default() -> Self {
         Identity {
             display_name: "",
+            subject: "",
+            jwt_id: "",
             policies: &[],
             token_policies: &[],
             identity_policies: &[],
@@ -92,6 +97,29 @@ pub struct MountEntry<'a> {
     pub class: &'a str,
 }
 
+/// What a gateway call's request record says beside the usual.
+#[derive(Clone, Copy, Default)]
+pub struct CallEntry<'a> {
+    pub method: &'a str,
+    pub user_agent: &'a str,
+    /// HTTP status of a refusal; 0 for a call that goes on and is completed by a record of its own.
+    pub status: u16,
+}
+
+/// What a gateway call's completion record repeats of the call, so that it stands on its own.
+#[derive(Clone, Debug)]
+pub struct CallFacts {
+    pub started: Instant,
+    pub method: String,
+    /// Full API path below `/v1/`, canonical.
+    pub path: String,
+    pub user_agent: String,
+    pub remote: Option<SocketAddr>,
+    pub display_name: String,
+    pub subject: String,
+    pub jwt_id: String,
+}
+
 /// One request: the record of type `request`, repeated inside `response`.
 #[derive(Clone, Copy)]
 pub struct RequestEntry<'a> {
@@ -110,6 +138,8 @@ pub struct RequestEntry<'a> {
     pub data: Body<'a>,
     pub clear: ClearKeys<'a>,
     pub remote: Option<SocketAddr>,
+    /// `None` for everything but gateway calls.
+    pub call: Option<CallEntry<'a>>,
     /// Zero: no wrapping asked for.
     pub wrap_ttl: Duration,
     /// Why the request was refused, in the words the caller gets; never a value from the request.
@@ -130,6 +160,7 @@ impl<'a> RequestEntry<'a> {
             data: Body::None,
             clear: ClearKeys::default(),
             remote: None,
+            call: None,
             wrap_ttl: Duration::ZERO,
             error: None,
         }

@@ -38,7 +38,8 @@ pub use broker::{Audit, Settings};
 pub use checkpoint::PublicKey;
 pub use config::{DeviceConfig, Origin, SyncMode};
 pub use entry::{
-    Body, ClearKeys, Credential, Identity, IssuedEntry, MountEntry, RequestEntry, ResponseEntry, WrapEntry,
+    Body, CallEntry, CallFacts, ClearKeys, Credential, Identity, IssuedEntry, MountEntry, RequestEntry,
+    ResponseEntry, WrapEntry,
 };
 pub use error::AuditError;
 pub use identity::IdentityHashes;

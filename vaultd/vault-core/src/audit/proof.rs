@@ -1,9 +1,11 @@
 //! Proof types: what the pipeline must hold to go on. Only this module makes them.
 
+use super::CallFacts;
 use super::broker::Inner;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use vault_logical::{Completion, Outcome, RequestId};
 
 /// The request is on record (or, without a valid identity and above the rate, counted in the
@@ -83,12 +85,34 @@ pub enum Unaudited {
 /// A recorded request whose answer is a stream. Holds the reserved slot of its completion record.
 #[must_use]
 pub struct Opened {
-    pub(super) inner: Arc<Inner>,
-    pub(super) id: RequestId,
-    pub(super) done: AtomicBool,
+    inner: Arc<Inner>,
+    id: RequestId,
+    facts: Option<Arc<CallFacts>>,
+    since: Instant,
+    done: AtomicBool,
+}
+
+/// A streamed answer that is over.
+#[derive(Clone)]
+pub(super) struct Ended {
+    pub id: RequestId,
+    pub facts: Option<Arc<CallFacts>>,
+    pub completion: Completion,
+    pub took: Duration,
 }
 
 impl Opened {
+    pub(super) fn new(inner: Arc<Inner>, id: RequestId) -> Self {
+        Opened { inner, id, facts: None, since: Instant::now(), done: AtomicBool::new(false) }
+    }
+
+    /// What the completion record repeats of the call; its duration counts from the call's start.
+    pub fn about(mut self, facts: CallFacts) -> Self {
+        self.since = facts.started;
+        self.facts = Some(Arc::new(facts));
+        self
+    }
+
     /// The request this stream answers.
     pub fn id(&self) -> RequestId {
         self.id
@@ -98,7 +122,12 @@ impl Opened {
     /// fail: when no device accepts it, it is kept in its slot and written once one recovers.
     pub fn complete(&self, completion: &Completion) {
         if !self.done.swap(true, Ordering::AcqRel) {
-            self.inner.complete(self.id, completion);
+            self.inner.complete(Ended {
+                id: self.id,
+                facts: self.facts.clone(),
+                completion: completion.clone(),
+                took: self.since.elapsed(),
+            });
         }
     }
 }

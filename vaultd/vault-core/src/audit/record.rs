@@ -3,11 +3,12 @@
 
 use super::encode::Encoder;
 use super::identity::DeviceHashes;
+use super::proof::Ended;
 use super::sealed::Repeated;
 use super::source::Summary;
 use super::{Credential, DeviceConfig, Identity, IssuedEntry, RequestEntry, ResponseEntry, WrapEntry};
 use std::net::SocketAddr;
-use vault_logical::{Completion, Outcome, RequestId, Timestamp};
+use vault_logical::{Outcome, RequestId, Timestamp};
 
 /// The record of a request.
 pub(super) fn request<'a>(
@@ -18,6 +19,12 @@ pub(super) fn request<'a>(
 ) -> Encoder<'a> {
     let mut e = Encoder::new(config, "request", time);
     request_members(&mut e, device, entry);
+    if let Some(call) = entry.call.filter(|c| c.status > 0) {
+        e.object("completion", |e| {
+            e.text("outcome", "refused");
+            e.number("status", call.status.into());
+        });
+    }
     e.text_if("error", entry.error.unwrap_or_default());
     e
 }
@@ -70,6 +77,10 @@ fn request_members<'a>(e: &mut Encoder<'a>, device: u64, entry: &RequestEntry<'a
         });
         e.path("path", entry.path);
         e.body(entry.data, entry.clear, false);
+        if let Some(call) = entry.call {
+            e.text_if("method", call.method);
+            e.text_if("user_agent", call.user_agent);
+        }
         remote_members(e, entry.remote);
         e.number_if("wrap_ttl", entry.wrap_ttl.as_secs());
     });
@@ -100,6 +111,8 @@ fn identity_members<'a>(
     e.token_if("client_token", credential.token, known);
     e.accessor_if("accessor", credential.accessor, known);
     e.text_if("display_name", identity.display_name);
+    e.text_if("subject", identity.subject);
+    e.text_if("jwt_id", identity.jwt_id);
     e.texts_if("policies", identity.policies);
     e.texts_if("token_policies", identity.token_policies);
     e.texts_if("identity_policies", identity.identity_policies);
@@ -155,14 +168,25 @@ fn wrap_members<'a>(e: &mut Encoder<'a>, wrap: &WrapEntry<'a>) {
 }
 
 /// How a streamed answer ended.
-pub(super) fn completion<'a>(
-    config: &'a DeviceConfig,
-    time: Timestamp,
-    id: &RequestId,
-    c: &Completion,
-) -> Encoder<'a> {
+pub(super) fn completion<'a>(config: &'a DeviceConfig, time: Timestamp, ended: &'a Ended) -> Encoder<'a> {
+    let Ended { id, facts, completion: c, took } = ended;
     let mut e = Encoder::new(config, "completion", time);
-    e.object("request", |e| e.text("id", uuid_text(id, &mut [0; 36])));
+    if let Some(f) = facts.as_deref() {
+        e.object("auth", |e| {
+            e.text_if("display_name", &f.display_name);
+            e.text_if("subject", &f.subject);
+            e.text_if("jwt_id", &f.jwt_id);
+        });
+    }
+    e.object("request", |e| {
+        e.text("id", uuid_text(id, &mut [0; 36]));
+        if let Some(f) = facts.as_deref() {
+            e.text("method", &f.method);
+            e.path("path", &f.path);
+            e.text_if("user_agent", &f.user_agent);
+            remote_members(e, f.remote);
+        }
+    });
     e.object("completion", |e| {
         e.text(
             "outcome",
@@ -174,8 +198,12 @@ pub(super) fn completion<'a>(
         );
         e.number_if("status", c.status.into());
         e.number_if("upstream_status", c.upstream_status.into());
+        e.number("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         e.number("request_bytes", c.request_bytes);
         e.number("response_bytes", c.response_bytes);
+        if let Some(version) = c.credential_version {
+            e.number("credential_version", version);
+        }
         e.number_if("redactions", c.redactions);
     });
     e.text_if("error", c.error.unwrap_or_default());

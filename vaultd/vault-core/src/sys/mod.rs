@@ -3,6 +3,7 @@
 
 mod audit_devices;
 mod capabilities;
+mod gateway_test;
 pub mod generate_root;
 mod internal_ui;
 pub mod keys;
@@ -184,6 +185,8 @@ pub enum After {
     Rotate(Rotation),
     /// The device of this name stops once its removal is stored.
     AuditDisable(String),
+    /// The call is made while no transaction is open; what it came to is the answer.
+    TestService(Box<gateway_test::ServiceTest>),
     /// Once the answer is recorded.
     Seal,
     /// The new shares are in force only once the answer that shows them is recorded.
@@ -252,6 +255,10 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
         (_, "storage") => snapshot::handle(core, &call, rest).await?,
         (_, "rekey") => rekey::handle(core, &call, rest).await?,
         (_, "generate-root") => generate_root::handle(core, txn, call.incoming, &rest.join("/")).await?,
+        (Verb::Write, "gateway") => match rest {
+            ["test", name] => gateway_test::handle(core, &call, name).await?,
+            _ => return Err(Error::unsupported_path()),
+        },
         (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,
         (
             _,

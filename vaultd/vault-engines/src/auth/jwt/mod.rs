@@ -214,7 +214,10 @@ impl Jwt {
         let claims = t.into_claims();
         claims::bound(&claims, &role).map_err(refused)?;
         let alias = claims::alias(&claims, &role).map_err(refused)?.to_string();
+        let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str).map(str::to_string);
         Ok(Auth {
+            subject: text("sub"),
+            token_id: text("jti"),
             display_name: format!("jwt-{alias}"),
             metadata: claims::metadata(&claims, &role, &name).map_err(refused)?,
             groups: claims::groups(&claims, &role).map_err(refused)?,

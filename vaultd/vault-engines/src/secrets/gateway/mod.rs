@@ -12,6 +12,8 @@ mod service;
 mod upstream;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 use crate::limits::SERVICE_MAX_NAME_BYTES;
@@ -20,7 +22,7 @@ use async_trait::async_trait;
 use secmem::ExposeSecret;
 use vault_logical::{
     Charge, Context, Descriptor, Engine, EngineKind, Error, ErrorKind, Factory, Operation, PathHelp, Request,
-    Response, Result, ServiceConfig, ViewExt, provider_key,
+    Response, Result, ServiceConfig, ViewExt, field, provider_key,
 };
 
 pub(crate) const FACTORY: Factory =
@@ -33,7 +35,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     unauthenticated: &[],
     sudo: &[],
     // Nothing of a service is secret; what an administrator changed belongs in the record.
-    audit_clear: &["upstream", "allow_private", "caller_header", "timeout"],
+    audit_clear: &["upstream", "allow_private", "caller_header", "caller_headers", "timeout"],
     paths: &[
         PathHelp { pattern: "services/", summary: "List services." },
         PathHelp {
@@ -67,11 +69,24 @@ fn record_path(name: &str) -> String {
 
 async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
     let service = service::parse(&request.data, &cx.mount.path)?;
+    let force = field::boolean(&request.data, service::FORCE)?.unwrap_or(false);
+    let unusable = |why: String| {
+        Error::invalid(format!(
+            "\"credential\" cannot be used: {why} (to write it all the same, set \"force\": true)"
+        ))
+    };
+    if !force && let Some(right) = cx.secrets.spelling(&service.credential.path).await? {
+        let path = &service.credential.path;
+        return Err(unusable(format!("no secret has the path \"{path}\": did you mean \"{right}\"?")));
+    }
     if !cx.secrets.caller_may_read(&service.credential.path).await? {
         return Err(Error::new(
             ErrorKind::PermissionDenied,
             "permission denied: needs read on the credential's path",
         ));
+    }
+    if !force && let Some(why) = cx.secrets.missing(&service.credential).await? {
+        return Err(unusable(why));
     }
     let mut response = Response::empty();
     match cx.secrets.bound_text(&service.credential).await? {

@@ -63,8 +63,51 @@ pub(super) fn header(name: &str, what: &str) -> Result<String> {
     Ok(name)
 }
 
+/// Where the caller's credential may stand, in order: `caller_headers`, or the one
+/// `caller_header`. An answer shows both, so that both may come back, if they agree.
+pub(super) fn caller_headers(data: &Data) -> Result<Vec<String>> {
+    let checked = |name: String, what: &str| {
+        let name = header(&name, what)?;
+        if name == "cookie" {
+            return Err(Error::invalid(format!("{what} may not be cookie")));
+        }
+        Ok(name)
+    };
+    let one = field::string(data, "caller_header")?;
+    let one = one.map(|n| checked(n, "field \"caller_header\"")).transpose()?;
+    let given = field::strings(data, "caller_headers")?.unwrap_or_default();
+    if given.len() > SERVICE_MAX_HEADERS {
+        return Err(Error::invalid(format!(
+            "field \"caller_headers\" has more than {SERVICE_MAX_HEADERS} names"
+        )));
+    }
+    let mut names = Vec::with_capacity(given.len().max(1));
+    for name in given {
+        let name = checked(name, "a name in \"caller_headers\"")?;
+        if names.contains(&name) {
+            return Err(Error::invalid("field \"caller_headers\" has a name twice"));
+        }
+        names.push(name);
+    }
+    match (one, names.first()) {
+        (Some(one), None) => names.push(one),
+        (None, None) => names.push("authorization".into()),
+        (Some(one), Some(first)) if one != *first => {
+            return Err(Error::invalid(
+                "field \"caller_header\" is not the first of \"caller_headers\": leave it out",
+            ));
+        }
+        _ => {}
+    }
+    Ok(names)
+}
+
 /// Further headers of the caller that go upstream.
-pub(super) fn request_headers(data: &Data, caller_header: &str, inject_header: &str) -> Result<Vec<String>> {
+pub(super) fn request_headers(
+    data: &Data,
+    caller_headers: &[String],
+    inject_header: &str,
+) -> Result<Vec<String>> {
     let names = field::strings(data, "request_headers")?.unwrap_or_default();
     if names.len() > SERVICE_MAX_HEADERS {
         return Err(Error::invalid(format!(
@@ -79,7 +122,7 @@ pub(super) fn request_headers(data: &Data, caller_header: &str, inject_header: &
                 "\"request_headers\" may not name range and if-range: set \"forward_range\"",
             ));
         }
-        if never_forwarded(&name) || name == caller_header || name == inject_header {
+        if never_forwarded(&name) || caller_headers.contains(&name) || name == inject_header {
             return Err(Error::invalid(
                 "a name in \"request_headers\" is of a header that is never forwarded",
             ));

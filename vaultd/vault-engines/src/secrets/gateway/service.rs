@@ -21,13 +21,17 @@ pub(super) const FIELDS: &[&str] = &[
     "allow",
     "auth",
     "caller_header",
+    "caller_headers",
     "request_headers",
     "forward_range",
     "credential_rejected_status",
     "rate_limit",
     "timeout",
     "allow_private",
+    FORCE,
 ];
+/// Not of the service: write it although there is no key at its place now.
+pub(super) const FORCE: &str = "force";
 
 fn missing(name: &str) -> Error {
     Error::invalid(format!("missing required field \"{name}\""))
@@ -111,11 +115,7 @@ pub(super) fn parse(data: &Data, own_mount: &str) -> Result<ServiceConfig> {
     if ca_cert.as_ref().is_some_and(|c| !pem::is_certificates(c)) {
         return Err(Error::invalid("field \"ca_cert\" must hold PEM certificates"));
     }
-    let caller_header = field::string(data, "caller_header")?.unwrap_or_else(|| "authorization".into());
-    let caller_header = rules::header(&caller_header, "field \"caller_header\"")?;
-    if caller_header == "cookie" {
-        return Err(Error::invalid("field \"caller_header\" may not be cookie"));
-    }
+    let caller_headers = rules::caller_headers(data)?;
     let timeout = field::duration(data, "timeout")?.unwrap_or(SERVICE_DEFAULT_TIMEOUT);
     let (inject_header, inject_template) = inject(data)?;
     Ok(ServiceConfig {
@@ -126,10 +126,11 @@ pub(super) fn parse(data: &Data, own_mount: &str) -> Result<ServiceConfig> {
         inject_template,
         allow: rules::allow(data)?,
         auth: rules::auth(data)?,
-        request_headers: rules::request_headers(data, &caller_header, &inject_header)?,
+        request_headers: rules::request_headers(data, &caller_headers, &inject_header)?,
+        caller_header: caller_headers.first().cloned().unwrap_or_default(),
+        caller_headers,
         forward_range: field::boolean(data, "forward_range")?.unwrap_or(false),
         credential_rejected_status: rejected(data)?,
-        caller_header,
         inject_header,
         rate_limit: rate_limit(data)?,
         timeout: whole_seconds(timeout, SERVICE_MAX_TIMEOUT, "timeout")?,
@@ -154,6 +155,7 @@ pub(super) fn describe(s: &ServiceConfig) -> Data {
         ("allow", s.allow.iter().map(|r| json!({"methods": r.methods, "path": r.path})).collect()),
         ("auth", s.auth.iter().map(auth).collect()),
         ("caller_header", s.caller_header.clone().into()),
+        ("caller_headers", s.caller_headers().into()),
         ("request_headers", s.request_headers.clone().into()),
         ("forward_range", s.forward_range.into()),
         ("credential_rejected_status", s.credential_rejected_status.clone().into()),
