@@ -19,7 +19,7 @@ use secmem::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use storage::{CommitError, Transaction};
 use vault_logical::{
-    Binding, Charge, Context, Error, ErrorKind, Operation, Request, Result, SecretReader, Transport,
+    Binding, Charge, Context, Error, ErrorKind, Operation, Request, Result, SecretReader, Transport, chain,
 };
 
 /// Where a path leads.
@@ -527,6 +527,18 @@ impl Unsealed {
         }
     }
 
+    /// What the caller is not told: the cause of an error, for the operator.
+    fn log_cause(&self, r: &Incoming, e: &Error) {
+        let Some(cause) = std::error::Error::source(e) else { return };
+        let cause = chain(cause);
+        if matches!(e.kind(), ErrorKind::Internal | ErrorKind::Upstream) {
+            tracing::error!(request_id = %r.id, path = %r.path, cause, "request failed");
+        } else if let Some(withheld) = self.refusals.pass(std::time::Instant::now()) {
+            // Anyone can have a login refused: so many lines a second, and the rest is counted.
+            tracing::warn!(request_id = %r.id, path = %r.path, error = %e, cause, withheld, "request refused");
+        }
+    }
+
     async fn finish(&self, r: &Incoming, recorded: Recorded<Finished>) -> (Reply, bool) {
         let Finished { outcome, mount_type, list } = recorded.into_inner();
         let mut seal = false;
@@ -568,11 +580,7 @@ impl Unsealed {
                 (body, done.close || seal)
             }
             Err(e) => {
-                if let (ErrorKind::Internal | ErrorKind::Upstream, Some(cause)) =
-                    (e.kind(), std::error::Error::source(&e))
-                {
-                    tracing::error!(request_id = %r.id, path = %r.path, cause = %cause, "request failed");
-                }
+                self.log_cause(r, &e);
                 (ReplyBody::Error(e), false)
             }
         };

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use storage::{Changed, KeyName, Partition, SealConfigStatus, SealedStore, Store};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use vault_logical::{Clock, Result};
+use vault_logical::{Clock, LogGate, Result};
 
 pub struct Unsealed {
     pub store: Store,
@@ -40,6 +40,8 @@ pub struct Unsealed {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) directories: Directories,
     pub(crate) hooks: Arc<dyn Hooks>,
+    /// Bounds what refused requests write to the log.
+    pub(crate) refusals: LogGate,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
@@ -78,6 +80,7 @@ impl Unsealed {
             snapshots: core.snapshots.clone(),
             directories: Directories::default(),
             hooks: config.hooks.clone(),
+            refusals: LogGate::default(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
             store,

@@ -47,11 +47,6 @@ pub const SLOT_SHARDS: usize = 16;
 pub const MAX_USER_AGENT_BYTES: usize = 256;
 /// Words of other headers from this length on are not repeated in a recorded `User-Agent`.
 pub const MIN_SECRET_WORD: usize = 12;
-/// Lines a second about failed calls in the log, for callers' and for upstreams' failures each;
-/// the rest is counted.
-pub const MAX_WARNINGS_PER_SECOND: u32 = 20;
-/// Errors below one error that the log names.
-pub const MAX_ERROR_CHAIN: usize = 8;
 /// Callers whose rate is remembered; past it the ones at rest are forgotten first.
 pub const MAX_RATE_ENTRIES: usize = 65_536;
 /// Parts of the rate table, each behind a lock of its own.

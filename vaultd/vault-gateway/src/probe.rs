@@ -6,7 +6,6 @@ use crate::head;
 use crate::limits::{CONNECT_DEADLINE, PROBE_DEADLINE};
 use crate::path;
 use crate::redact::Patterns;
-use crate::report::chain;
 use crate::serve::Gateway;
 use crate::upstream::{ConnectError, Connector, Place, UpstreamStream};
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout};
-use vault_logical::{ProbeCall, ProbeOutcome, ProbeStep, ServiceConfig};
+use vault_logical::{ProbeCall, ProbeOutcome, ProbeStep, ServiceConfig, chain};
 
 /// The steps so far.
 struct Steps(Vec<ProbeStep>);

@@ -1,5 +1,6 @@
 //! The one error type that crosses the engine boundary.
 
+use crate::limits::MAX_ERROR_CHAIN;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -120,5 +121,52 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|s| &**s as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// An error and what caused it, outermost first, each once.
+pub fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    for _ in 0..MAX_ERROR_CHAIN {
+        let Some(c) = cause else { break };
+        let words = c.to_string();
+        // Some libraries repeat their cause in their own words.
+        if !words.is_empty() && !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = c.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Step(&'static str, Option<Box<Step>>);
+
+    impl fmt::Display for Step {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Step {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|s| s as _)
+        }
+    }
+
+    #[test]
+    fn the_chain_names_every_cause_once() {
+        let io = Step("certificate has expired", None);
+        let tls = Step("the handshake failed: certificate has expired", Some(Box::new(io)));
+        assert_eq!(
+            chain(&Step("client error", Some(Box::new(tls)))),
+            "client error: the handshake failed: certificate has expired"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod egress;
 mod engine;
 mod error;
 pub mod field;
+mod gate;
 pub mod header;
 pub mod limits;
 mod name;
@@ -34,7 +35,8 @@ pub use engine::{
     AuthMethod, Charge, Context, Descriptor, Engine, EngineKind, Factory, Mount, MountConfig, PathHelp,
     SecretReader,
 };
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, chain};
+pub use gate::LogGate;
 pub use name::PathName;
 pub use operation::Operation;
 pub use request::{Data, Request, RequestId};

@@ -21,3 +21,7 @@ pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 /// So many bytes of a provider key, beyond its public prefix, are worth hiding, and are enough not to
 /// be found by chance.
 pub const MIN_SECRET_BYTES: usize = 8;
+/// Lines a second that one kind of refusal may write to the log; the rest is counted.
+pub const MAX_WARNINGS_PER_SECOND: u32 = 20;
+/// Errors below one error that the log names.
+pub const MAX_ERROR_CHAIN: usize = 8;

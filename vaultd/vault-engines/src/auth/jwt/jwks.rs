@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use vault_logical::{Egress, EgressRequest};
+use vault_logical::{Egress, EgressRequest, chain};
 
 pub(super) struct Jwks {
     url: String,
@@ -106,13 +106,17 @@ impl Jwks {
         let request = EgressRequest { url: self.url.clone(), ca_pem: self.ca_pem.clone() };
         let answer = tokio::time::timeout(JWKS_FETCH_TIMEOUT, self.egress.get(request)).await;
         let keys = match answer {
-            Ok(Ok(r)) if r.status == 200 => KeySet::from_jwks(&r.body),
-            _ => None,
+            Ok(Ok(r)) if r.status == 200 => {
+                KeySet::from_jwks(&r.body).ok_or_else(|| "the answer is not a set of usable keys".to_string())
+            }
+            Ok(Ok(r)) => Err(format!("the server answered {}", r.status)),
+            Ok(Err(e)) => Err(chain(&e)),
+            Err(_) => Err("the server did not answer in time".to_string()),
         };
         let mut s = self.state.lock();
         s.running = None;
         match keys {
-            Some(k) => {
+            Ok(k) => {
                 let gone = s.keys.as_ref().is_some_and(|(older, _)| !k.keeps(older));
                 s.keys = Some((Arc::new(k), Instant::now()));
                 if gone {
@@ -120,7 +124,9 @@ impl Jwks {
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                 }
             }
-            None => tracing::warn!("JWKS could not be fetched; the keys in use stay"),
+            Err(why) => {
+                tracing::warn!(url = %self.url, why, "JWKS could not be fetched; the keys in use stay")
+            }
         }
     }
 }
