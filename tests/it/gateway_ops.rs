@@ -355,7 +355,9 @@ fn self_signed(names: &[&str], expired: bool) -> Pki {
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
     }
     let cert = params.self_signed(&key).unwrap();
-    let pki = Pki { dir: tempfile::tempdir().unwrap(), ca_pem: cert.pem() };
+    // Its files are replaced.
+    let mut pki = Pki::new();
+    pki.ca_pem = cert.pem();
     std::fs::write(pki.path("server.pem"), cert.pem()).unwrap();
     std::fs::write(pki.path("server-key.pem"), key.serialize_pem()).unwrap();
     pki

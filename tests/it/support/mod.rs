@@ -89,7 +89,6 @@ pub struct Vaultd {
     pub gateway: Option<String>,
     log: Arc<std::sync::Mutex<Vec<u8>>>,
     pub tls: Arc<rustls::ClientConfig>,
-    log: Arc<Mutex<Vec<u8>>>,
 }
 
 /// One answer.

@@ -42,6 +42,7 @@ impl Vault {
             allow: Vec::new(),
             auth: Vec::new(),
             caller_header: "authorization".into(),
+            caller_headers: Vec::new(),
             rate_limit: None,
             timeout: SOON,
             allow_private: self.allow_private,
@@ -72,7 +73,7 @@ impl Dispatch for Vault {
             guard: Box::new(Noted(self.done.clone())),
         })
     }
-    async fn refuse(&self, _: &str, _: &Connection, _: &'static str) -> VaultResult<()> {
+    async fn refuse(&self, _: RefusedCall<'_>) -> VaultResult<()> {
         Ok(())
     }
 }
