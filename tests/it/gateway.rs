@@ -123,11 +123,15 @@ impl Stage {
         sender.send_request(request).await.unwrap().into_body()
     }
 
+    pub fn audit(&self) -> String {
+        std::fs::read_to_string(self.home.path("audit/audit.log")).unwrap()
+    }
+
     /// The audit log once it holds `what`: a call's completion is recorded after its answer left.
-    async fn audited(&self, what: &str) -> String {
-        let log = || std::fs::read_to_string(self.home.path("audit/audit.log")).unwrap();
-        crate::support::eventually(&format!("{what} is on record"), || async { log().contains(what) }).await;
-        log()
+    pub async fn audited(&self, what: &str) -> String {
+        crate::support::eventually(&format!("{what} is on record"), || async { self.audit().contains(what) })
+            .await;
+        self.audit()
     }
 }
 
