@@ -29,7 +29,7 @@ impl CallerReader<'_> {
 #[async_trait]
 impl SecretReader for CallerReader<'_> {
     async fn caller_may_read(&self, path: &str) -> Result<bool> {
-        Ok(self.may_read(&vault_logical::path::canonical(path)?))
+        Ok(self.may_read(vault_logical::path::canonical(path)?))
     }
 
     async fn bound_text(&self, binding: &Binding) -> Result<Option<SecretString>> {
