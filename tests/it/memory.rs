@@ -7,7 +7,7 @@
 mod session;
 mod shares;
 
-use crate::support::{Home, PATIENCE, Vaultd, eventually};
+use crate::support::{Home, PATIENCE, Vaultd, eventually, send};
 use base64::Engine as _;
 use nix::sys::signal::Signal;
 use secmem::scan::{Report, Scanner};
@@ -280,4 +280,149 @@ async fn sealing_under_load_leaves_nothing_behind() {
         tokio::time::timeout(PATIENCE, worker).await.expect("sealing closes every connection").unwrap();
     }
     nothing_left(&v, &s.search, SOON, "sealed under load").await;
+}
+
+/// An upstream of HTTP/1.1 over TLS that keeps its connections, and how many are open.
+async fn keeping_upstream(home: &Home) -> (String, Arc<AtomicUsize>) {
+    use rustls_pki_types::pem::PemObject;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let cert = rustls_pki_types::CertificateDer::from_pem_file(home.pki.path("server.pem")).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_file(home.pki.path("server-key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = open.clone();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let (acceptor, count) = (acceptor.clone(), count.clone());
+            tokio::spawn(async move {
+                let Ok(mut tls) = acceptor.accept(tcp).await else { return };
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut seen = Vec::new();
+                while tls.read_buf(&mut seen).await.unwrap_or(0) > 0 {
+                    if seen.ends_with(b"\r\n\r\n") {
+                        // The key came as it is.
+                        let known = seen.windows(GATEWAY_KEY.len()).any(|w| w == GATEWAY_KEY.as_bytes());
+                        let status = if known { "200 OK" } else { "400 Bad Request" };
+                        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
+                        let _ = tls.write_all(answer.as_bytes()).await;
+                        seen.clear();
+                    }
+                }
+                count.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    (url, open)
+}
+
+const GATEWAY_KEY: &str = "sk-proj-Mx4Tq8ZkVb2Rn7WcYd5Hs9JfLg3PaEu6";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_upstream_connection_keeps_no_key() {
+    if !can_read_memory() {
+        return;
+    }
+    let home = Home::audited("memory");
+    let v = Arc::new(home.start());
+    let (root, _) = v.ready().await;
+    let (url, open) = keeping_upstream(&home).await;
+    v.post("secret/data/p", &root, json!({"data": {"key": GATEWAY_KEY}})).await.ok();
+    v.post("sys/mounts/gateway", &root, json!({"type": "gateway"})).await.ok();
+    let service = json!({
+        "upstream": url, "ca_cert": home.pki.ca_pem, "allow_private": true,
+        "credential": {"path": "secret/data/p", "field": "key"},
+        "inject": {"header": "Authorization", "template": "Bearer {{credential}}"},
+        "allow": [{"path": "/*"}], "auth": [{"type": "token"}],
+    });
+    v.post("gateway/services/p", &root, service).await.ok();
+    let app = v.token_with(&root, "app", "path \"gateway/proxy/p/*\" { capabilities = [\"invoke\"] }").await;
+    let mut scanner = Scanner::new();
+    scanner.add("the provider's key", GATEWAY_KEY.as_bytes());
+    let until = Instant::now() + SOON;
+    // The connection must be there when the key is not: closing it is no way out.
+    loop {
+        for _ in 0..3 {
+            let base = v.gateway.clone().unwrap();
+            let bearer = format!("Bearer {app}");
+            let a = send(&base, &v.tls, "GET", "/p/x", &[("authorization", &bearer)], Vec::new()).await;
+            assert_eq!((a.status, a.text.as_str()), (200, "ok"));
+        }
+        let report = scan(&v, &scanner);
+        let still_open = open.load(Ordering::SeqCst);
+        if report.hits.is_empty() && still_open > 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "{} connections, {:#x?}", still_open, report.hits);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seeds_of_one_time_codes_are_not_left_on_a_stack() {
+    if !can_read_memory() {
+        return;
+    }
+    let home = Home::audited("memory");
+    let v = Arc::new(home.start());
+    let (root, _) = v.ready().await;
+    v.post("sys/mounts/totp", &root, json!({"type": "totp"})).await.ok();
+    for (n, algorithm) in ["SHA1", "SHA256", "SHA512"].into_iter().enumerate() {
+        let mut seed = [0; 20];
+        secmem::random::fill(&mut seed).unwrap();
+        let text = base32(&seed);
+        let mut scanner = Scanner::new();
+        scanner.add("seed", &seed);
+        scanner.add("half of it", &seed[..10]);
+        scanner.add("in base32", text.as_bytes());
+        // After each single request: the next one may happen to write over what the last one left.
+        let key = json!({"key": text, "account_name": "a", "issuer": "i", "algorithm": algorithm});
+        v.post(&format!("totp/keys/{n}"), &root, key).await.ok();
+        nothing_lies_around(&v, &scanner, "a key was written").await;
+        let code = v.get(&format!("totp/code/{n}"), &root).await.ok()["data"]["code"].clone();
+        nothing_lies_around(&v, &scanner, "a code was made").await;
+        v.post(&format!("totp/code/{n}"), &root, json!({"code": code})).await.ok();
+        nothing_lies_around(&v, &scanner, "a code was checked").await;
+        v.post(&format!("totp/code/{n}"), &root, json!({"code": "000000"})).await.ok();
+        nothing_lies_around(&v, &scanner, "a wrong code was checked").await;
+    }
+    let made = v
+        .post("totp/keys/made", &root, json!({"generate": true, "account_name": "a", "issuer": "i"}))
+        .await
+        .ok();
+    let mut scanner = Scanner::new();
+    scanner.add("seed", made["data"]["url"].as_str().unwrap().rsplit("secret=").next().unwrap().as_bytes());
+    nothing_lies_around(&v, &scanner, "a key was made").await;
+}
+
+async fn nothing_lies_around(v: &Vaultd, scanner: &Scanner, when: &str) {
+    let until = Instant::now() + SOON;
+    loop {
+        let report = scan(v, scanner);
+        assert!(report.readable > 1 << 20);
+        if report.hits.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "{when}: {:#x?}", report.hits);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// RFC 4648, section 6, of a multiple of five bytes.
+fn base32(bytes: &[u8]) -> String {
+    let five = |group: &[u8]| {
+        let bits = group.iter().fold(0_u64, |bits, b| bits << 8 | u64::from(*b));
+        (0..8).map(move |n| {
+            char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(bits >> (35 - 5 * n) & 31) as usize])
+        })
+    };
+    bytes.chunks(5).flat_map(five).collect()
 }

@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 
+use crate::barrier::clear_registers;
 use crate::limits::{MAX_STACK_WIPE_BYTES, STACK_END_BYTES};
 
 /// Zeroes up to `bytes` (8 MiB at most) below the caller's frame on the current thread's stack, where returned calls
@@ -17,6 +18,19 @@ pub fn wipe_below(bytes: usize) {
     }
     let room = here.saturating_sub(low).saturating_sub(STACK_END_BYTES);
     zero_below(bytes.min(room).min(MAX_STACK_WIPE_BYTES));
+}
+
+/// Runs `f`, then clears the registers and up to `bytes` of the stack that it has used. For libraries that work on
+/// secrets where they are called, in values of their own: what `f` returns must not be one.
+pub fn wiped<R>(bytes: usize, f: impl FnOnce() -> R) -> R {
+    #[inline(never)]
+    fn apart<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    let result = apart(f);
+    clear_registers();
+    wipe_below(bytes);
+    result
 }
 
 /// Lowest and highest address of this thread's own stack.
@@ -103,6 +117,12 @@ mod tests {
         let low = litter(256);
         assert!(marks_left(low) > 1000, "the control must find the marks");
         wipe_below(1024 * 1024);
+        assert_eq!(marks_left(low), 0);
+    }
+
+    #[test]
+    fn what_ran_apart_has_left_nothing() {
+        let low = wiped(1024 * 1024, || litter(256));
         assert_eq!(marks_left(low), 0);
     }
 

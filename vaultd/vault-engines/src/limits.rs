@@ -23,6 +23,8 @@ pub const CUBBYHOLE_LIST: usize = 10_000;
 
 /// Shortest shared secret of a TOTP key, in bytes: 160 bits (RFC 4226, R6).
 pub const TOTP_MIN_SECRET_BYTES: usize = 20;
+/// Stack that is wiped after a shared secret was used on it: HMAC and its library keep it in locals.
+pub const TOTP_WIPE_BYTES: usize = 64 * 1024;
 /// Longest shared secret of a TOTP key, in bytes.
 pub const TOTP_MAX_SECRET_BYTES: usize = 128;
 /// Longest step of a TOTP key, in seconds.

@@ -202,6 +202,11 @@ impl From<Error> for GatewayError {
 }
 
 impl GatewayError {
+    /// With the step that failed and what made it fail, for the operator's log.
+    pub fn caused(code: Code, phase: &'static str, cause: impl Into<BoxError>) -> Self {
+        GatewayError { cause: Some(cause.into()), phase, ..code.into() }
+    }
+
     pub fn response(&self, id: RequestId) -> Response<GatewayBody> {
         let message = match &self.detail {
             None => self.code.message().to_string(),

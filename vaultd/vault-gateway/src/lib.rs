@@ -16,6 +16,7 @@ mod redact;
 mod report;
 mod serve;
 mod slots;
+mod stand_in;
 mod upstream;
 
 pub use body::{BoxError, GatewayBody};

@@ -62,7 +62,7 @@ impl Patterns {
 
     fn of(secrets: Secrets) -> Arc<Patterns> {
         let mut forms = Vec::new();
-        let (mut first, mut second) = ([0; 256], [0; 256]);
+        let (mut first, mut second) = ([0; 256], SECOND);
         for (n, secret) in secrets.iter().enumerate() {
             for form in form::of(secret.len(), provider_key::least(secret)) {
                 let bit = bit(forms.len());
@@ -170,22 +170,37 @@ fn enter(sets: &mut [Set; 256], bytes: [Option<u8>; 2], bit: Set) {
     }
 }
 
+/// What comes second in an escape whatever the key is, and that it may itself be escaped.
+const SECOND: [Set; 256] = {
+    let mut sets = [0; 256];
+    let mut n = 0;
+    while n < 256 {
+        let byte = n as u8;
+        if byte.is_ascii_hexdigit() {
+            sets[n] |= PERCENT;
+        }
+        if byte == b'#' || byte.is_ascii_alphabetic() {
+            sets[n] |= ENTITY;
+        }
+        if matches!(byte, b'u' | b'x' | b'\\') {
+            sets[n] |= BACKSLASH;
+        }
+        if byte == 0 {
+            sets[n] |= WIDE;
+        }
+        if begins_escape(byte) {
+            sets[n] |= FORMS;
+        }
+        n += 1;
+    }
+    sets
+};
+
 /// Enters what longer spellings begin with, and what may come second in one.
 fn escapes(first: &mut [Set; 256], second: &mut [Set; 256]) {
-    for byte in 0..=u8::MAX {
-        let begins = of_byte(first, byte) & FORMS != 0;
-        let kinds = [
-            (PERCENT, byte.is_ascii_hexdigit()),
-            (ENTITY, byte == b'#' || byte.is_ascii_alphabetic()),
-            (BACKSLASH, matches!(byte, b'u' | b'x' | b'\\') || (begins && byte.is_ascii_punctuation())),
-            (WIDE, byte == 0 || begins),
-        ];
-        for (kind, _) in kinds.into_iter().filter(|(_, may)| *may) {
-            enter(second, [Some(byte), None], kind);
-        }
-        // The second character may be escaped, too.
-        if begins_escape(byte) {
-            enter(second, [Some(byte), None], FORMS);
+    for ((byte, second), first) in (0..=u8::MAX).zip(second.iter_mut()).zip(first.iter()) {
+        if *first != 0 {
+            *second |= if byte.is_ascii_punctuation() { WIDE | BACKSLASH } else { WIDE };
         }
     }
     for (byte, kind) in [(b'%', PERCENT), (b'&', ENTITY), (b'\\', BACKSLASH), (0, WIDE)] {

@@ -268,16 +268,22 @@ impl Gateway {
             let uri: Uri = format!("{}{text}", service.upstream.trim_end_matches('/'))
                 .parse()
                 .map_err(|_| Code::BadPath)?;
+            let way = self.upstreams.way(
+                &self.mount,
+                &target.service,
+                grant.config_epoch,
+                &service,
+                &grant.credential,
+            )?;
             let patterns = grant.credential.with(|key| {
                 // What cannot be masked on its way back is not sent.
                 let patterns =
                     Patterns::new(key, &service.inject_template).map_err(|_| Code::CredentialUnfit)?;
-                head::inject(&mut headers, &service, key).map(|()| patterns)
+                let sent = way.stand_in.as_ref().map_or(key, |s| s.bytes());
+                head::inject(&mut headers, &service, sent).map(|()| patterns)
             });
             let patterns = patterns.map_err(|_| Code::Sealed)??;
-            let client = self.upstreams.client(&self.mount, &target.service, grant.config_epoch, &service);
-            let client = client.map_err(|e| failed(Code::UpstreamInvalid, "ca_cert", e))?;
-            Ok((headers, uri, patterns, client))
+            Ok((headers, uri, patterns, way.client))
         })();
         let (headers, uri, patterns, client) = match prepared {
             Ok(p) => p,
@@ -349,11 +355,6 @@ struct Silent(Duration);
 #[error("the upstream answered {0}")]
 struct Answered(StatusCode);
 
-/// A failure with its cause for the log.
-fn failed(code: Code, phase: &'static str, cause: impl Into<BoxError>) -> GatewayError {
-    GatewayError { cause: Some(cause.into()), phase, ..code.into() }
-}
-
 async fn send(
     client: &UpstreamClient,
     mut request: Request<GatewayBody>,
@@ -363,12 +364,12 @@ async fn send(
     match tokio::time::timeout(timeout, client.request(request)).await {
         Err(_) => {
             let phase = if connected.connection_metadata().is_some() { "answer head" } else { "connect" };
-            Err(failed(Code::UpstreamTimeout, phase, Silent(timeout)))
+            Err(GatewayError::caused(Code::UpstreamTimeout, phase, Silent(timeout)))
         }
         Ok(Ok(response)) => Ok(response),
         Ok(Err(e)) => {
             let (code, phase) = failure(&e);
-            Err(failed(code, phase, e))
+            Err(GatewayError::caused(code, phase, e))
         }
     }
 }
@@ -446,7 +447,7 @@ fn respond(
     };
     if let Some(code) = refused {
         account.refuse(code);
-        return Err(failed(code, "answer head", Answered(parts.status)));
+        return Err(GatewayError::caused(code, "answer head", Answered(parts.status)));
     }
     let (mut headers, hits) = head::returned(parts.headers, patterns);
     account.redacted(hits);

@@ -61,7 +61,7 @@ pub struct Readings {
 }
 
 /// True when a spelling longer than one byte may begin with this one.
-pub fn begins_escape(byte: u8) -> bool {
+pub const fn begins_escape(byte: u8) -> bool {
     matches!(byte, 0 | b'%' | b'&' | b'\\')
 }
 

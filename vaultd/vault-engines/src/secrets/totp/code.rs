@@ -6,9 +6,12 @@
 //! rolled back: parallel requests see each other's steps and wrong codes.
 
 use super::keys::{KeyRecord, used_path};
-use crate::limits::{TOTP_FIRST_LOCK, TOTP_FREE_FAILURES, TOTP_LONGEST_LOCK, TOTP_MAX_CODE_BYTES};
+use crate::limits::{
+    TOTP_FIRST_LOCK, TOTP_FREE_FAILURES, TOTP_LONGEST_LOCK, TOTP_MAX_CODE_BYTES, TOTP_WIPE_BYTES,
+};
 use crate::params;
 use secmem::Zeroizing;
+use secmem::stack::wiped;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -68,7 +71,8 @@ fn seconds(now: Timestamp) -> Result<u64> {
 
 pub(super) async fn generate(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
     let key = KeyRecord::load(cx, name).await?.ok_or_else(|| unknown(name))?;
-    let code = key.totp()?.generate(seconds(cx.clock.now())?).to_string();
+    let now = seconds(cx.clock.now())?;
+    let code = wiped(TOTP_WIPE_BYTES, || key.totp().map(|t| t.generate(now).to_string()))?;
     let mut d = Data::new();
     d.insert("code".into(), code.into());
     Ok(params::check(Response::data(d), &request.data, &[], &["name"]))
@@ -145,7 +149,8 @@ pub(super) async fn validate(
     // Nothing that is not a code can be a guess: it is not counted.
     let Some(code) = normalise(&given, key.digits) else { return Ok(Valid(false)) };
     let last = used.step.max(floor(cx, &key).await?);
-    let valid = match find(&key, &code, seconds(now)?, last)? {
+    let seconds = seconds(now)?;
+    let valid = match wiped(TOTP_WIPE_BYTES, || find(&key, &code, seconds, last))? {
         Found::Used => return Err(Error::invalid("code already used; wait until the next time period")),
         Found::Fresh(step) => {
             used.step = Some(step);

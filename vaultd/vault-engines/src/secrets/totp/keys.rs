@@ -3,10 +3,12 @@
 use super::{otpauth, qr};
 use crate::limits::{
     TOTP_MAX_LABEL_BYTES, TOTP_MAX_PERIOD, TOTP_MAX_QR_PIXELS, TOTP_MAX_SECRET_BYTES, TOTP_MIN_SECRET_BYTES,
+    TOTP_WIPE_BYTES,
 };
 use crate::params;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use secmem::stack::wiped;
 use secmem::{Zeroize, Zeroizing};
 use serde::{Deserialize, Serialize};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
@@ -248,7 +250,13 @@ fn enrolment(key: &KeyRecord, qr_size: u64) -> Result<Data> {
 }
 
 pub(super) async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -> Result<Response> {
-    let data = &request.data;
+    let (key, response) = wiped(TOTP_WIPE_BYTES, || make(&request.data))?;
+    cx.view.put_json(&key_path(name), &key).await?;
+    Ok(params::check(response, &request.data, FIELDS, &["name"]))
+}
+
+/// The key that a write asks for, and the answer. In one go: what it leaves on the stack is wiped.
+fn make(data: &Data) -> Result<(KeyRecord, Response)> {
     let mut p = Parameters::of(data)?;
     let url = field::string(data, "url")?.filter(|u| !u.is_empty()).map(Zeroizing::new);
     let skew = field::unsigned(data, "skew")?.unwrap_or(1);
@@ -283,6 +291,5 @@ pub(super) async fn write(cx: &mut Context<'_>, request: &Request, name: &str) -
         build(&p, &clean_base32(&given)?, skew)?
     };
     key.totp()?;
-    cx.view.put_json(&key_path(name), &key).await?;
-    Ok(params::check(response, data, FIELDS, &["name"]))
+    Ok((key, response))
 }

@@ -307,3 +307,38 @@ fn a_new_key_of_the_same_name_starts_afresh() {
         assert!(b.records().is_empty());
     });
 }
+
+/// Bytes of a thread's stack, from what it uses when it waits downwards.
+const STACK: u64 = 1024 * 1024;
+
+#[test]
+fn seeds_leave_the_stack_they_were_used_on() {
+    for algorithm in ["SHA1", "SHA256", "SHA512"] {
+        let mut seed = [0; 20];
+        secmem::random::fill(&mut seed).unwrap();
+        let mut scanner = secmem::scan::Scanner::new();
+        scanner.add("seed", &seed);
+        let text = totp_rs::Secret::from(seed.as_slice()).to_base32();
+        let (used, wait) = std::sync::mpsc::channel();
+        let (done, end) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            run(async {
+                let b = Bench::mount("totp", &[]);
+                let key = json!({"key": text, "account_name": "a", "issuer": "i", "algorithm": algorithm});
+                b.write("keys/a", key).await.unwrap();
+                b.write("code/a", json!({"code": "000000"})).await.unwrap();
+                b.read("code/a").await.unwrap();
+            });
+            let here = 0_u8;
+            used.send(std::ptr::from_ref(&here).addr() as u64).unwrap();
+            // Stands still below: nothing of it is written over.
+            let _ = end.recv();
+        });
+        let here = wait.recv().unwrap();
+        let hits = scanner.scan_self().unwrap().hits;
+        let left = hits.iter().filter(|h| (here - STACK..here).contains(&h.address)).count();
+        assert_eq!(left, 0, "{algorithm}");
+        drop(done);
+        thread.join().unwrap();
+    }
+}
