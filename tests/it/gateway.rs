@@ -1,6 +1,7 @@
 //! The gateway: an app uses a key that it cannot read.
 
 mod answers;
+mod figures;
 mod keys;
 
 use crate::support::upstream::{Seen, Upstream, whole};

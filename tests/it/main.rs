@@ -13,6 +13,7 @@ mod gateway_ops;
 mod generate_root;
 mod life;
 mod memory;
+mod metrics;
 mod names;
 mod process;
 mod snapshots;

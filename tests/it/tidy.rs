@@ -35,14 +35,15 @@ fn read(path: &str) -> String {
 /// ARCHITECTURE.md's picture: who may depend on whom. Test-only dependencies are free.
 const PICTURE: &[(&str, &[&str])] = &[
     ("secmem", &[]),
-    ("storage", &["secmem"]),
+    ("vault-metrics", &[]),
+    ("storage", &["secmem", "vault-metrics"]),
     ("vault-api", &[]),
     ("vault-client", &["vault-api"]),
     ("vault-cli", &["vault-client", "vault-api"]),
     ("vault-logical", &["vault-api", "secmem"]),
     ("vault-engines", &["vault-logical", "vault-api", "secmem"]),
     ("vault-gateway", &["vault-logical", "vault-api", "secmem"]),
-    ("vault-core", &["storage", "secmem", "vault-logical", "vault-api"]),
+    ("vault-core", &["storage", "secmem", "vault-logical", "vault-api", "vault-metrics"]),
     (
         "vaultd",
         &[
@@ -54,6 +55,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "vault-api",
             "storage",
             "secmem",
+            "vault-metrics",
         ],
     ),
     ("examples", &["vault-client", "vault-api"]),

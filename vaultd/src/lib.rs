@@ -10,6 +10,7 @@ mod dataplane;
 pub mod descriptors;
 pub mod dev;
 pub mod egress;
+mod figures;
 pub mod harden;
 pub mod limits;
 pub mod listener;

@@ -5,6 +5,7 @@ use crate::codec::{Api, ApiLimits, Budget, Hosts};
 use crate::config::{AuditConfig, Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
 use crate::descriptors::{Descriptors, TooFew};
+use crate::figures::{self, Certificate};
 use crate::limits::{CUT_DEADLINE, DRAIN_DEADLINE, IDLE_DEADLINE};
 use crate::listener::{BoundSockets, Door, Handler, ListenError, Listener, Registry, Server};
 use crate::stores::store_config;
@@ -13,8 +14,8 @@ use async_trait::async_trait;
 use secmem::Arena;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use vault_core::audit::{AuditError, DeviceConfig, Origin};
 use vault_core::exchange::Exchange;
@@ -23,6 +24,7 @@ use vault_core::{
 };
 use vault_gateway::{Gateway, Settings};
 use vault_logical::{Egress, ProbeCall, ProbeStep, SystemClock};
+use vault_metrics::Page;
 
 /// The gateway mount that the data plane serves.
 pub const GATEWAY_MOUNT: &str = "gateway/";
@@ -59,7 +61,6 @@ pub struct Process {
 pub struct Daemon {
     core: Arc<Core>,
     server: Server,
-    certificates: Vec<Arc<ServerTls>>,
     fatal: Arc<Fatal>,
     hooks: Arc<Seal>,
     /// Addresses of the API's TCP listeners.
@@ -80,6 +81,9 @@ struct Seal {
     registry: Registry,
     gateway: parking_lot::Mutex<Option<Arc<Gateway>>>,
     fatal: Arc<Fatal>,
+    process: figures::Process,
+    /// Set once every listener is bound.
+    certificates: OnceLock<Vec<Certificate>>,
 }
 
 #[async_trait]
@@ -115,6 +119,16 @@ impl Hooks for Seal {
         self.fatal.happened.store(true, Ordering::Release);
         self.fatal.notify.notify_waiters();
     }
+
+    fn measure(&self, page: &mut Page) {
+        self.process.put(page);
+        figures::certificates(page, self.certificates.get().map_or(&[], Vec::as_slice));
+        figures::connections(page, &self.registry);
+        let gateway = self.gateway.lock().clone();
+        if let Some(g) = gateway {
+            figures::gateway(page, &g);
+        }
+    }
 }
 
 impl Daemon {
@@ -131,6 +145,8 @@ impl Daemon {
             registry: registry.clone(),
             gateway: parking_lot::Mutex::new(None),
             fatal: fatal.clone(),
+            process: figures::Process::starts(),
+            certificates: OnceLock::new(),
         });
         let snapshots = config.snapshot.as_ref().map(|s| &s.path);
         for dir in config.storage.path.iter().chain(&config.state_dir).chain(snapshots) {
@@ -152,13 +168,17 @@ impl Daemon {
         let budget = Budget::default();
         let hosts = Arc::new(own_names(config));
         let mut api_tls = Vec::new();
-        for l in &config.listeners {
+        let api = |l: &ListenerConfig| {
             let limits = ApiLimits {
                 max_request_bytes: l.max_request_bytes,
                 body: l.timeouts.body,
                 request: l.timeouts.request,
+                metrics: l.metrics,
             };
-            let api = Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone(), hosts.clone());
+            Api::new(Arc::new(CoreHandle(core.clone())), limits, budget.clone(), hosts.clone())
+        };
+        for l in &config.listeners {
+            let api = api(l);
             let handler = Arc::new(ApiOrGateway { api, gateway: gateway.clone() });
             let listener = bind(l, Door::Api, handler, config.workers, &process.arena, &mut certificates)?;
             if listener.sockets.address().is_some() {
@@ -167,23 +187,15 @@ impl Daemon {
             listeners.push(listener);
         }
         if let Some(l) = &config.gateway {
-            let handler = Arc::new(DataPlane { gateway });
+            let handler = Arc::new(DataPlane { gateway, api: api(l), metrics: l.metrics });
             let door = Door::Gateway;
             listeners.push(bind(l, door, handler, config.workers, &process.arena, &mut certificates)?);
         }
+        hooks.certificates.set(certificates).ok();
         let server = Server::start(listeners, registry, config.workers)?;
         let addresses = server.addresses().to_vec();
         let (api, rest) = addresses.split_at(api_tls.len().min(addresses.len()));
-        Ok(Daemon {
-            api: api.to_vec(),
-            gateway: rest.first().copied(),
-            api_tls,
-            core,
-            server,
-            certificates,
-            fatal,
-            hooks,
-        })
+        Ok(Daemon { api: api.to_vec(), gateway: rest.first().copied(), api_tls, core, server, fatal, hooks })
     }
 
     /// The one line on standard output that tells scripts and tests where the daemon listens:
@@ -213,7 +225,7 @@ impl Daemon {
 
     /// SIGHUP: certificates and audit files are read anew; what does not load stays as it was.
     pub fn reload(&self) {
-        for tls in &self.certificates {
+        for Certificate { tls, .. } in self.hooks.certificates.get().into_iter().flatten() {
             match tls.reload() {
                 Ok(()) => tracing::info!(cert = %tls.files().cert.display(), "certificate reloaded"),
                 Err(e) => tracing::error!(error = %e, "certificate was not reloaded, the old one stays"),
@@ -285,17 +297,17 @@ fn bind(
     handler: Arc<dyn Handler>,
     workers: usize,
     arena: &Arena,
-    certificates: &mut Vec<Arc<ServerTls>>,
+    certificates: &mut Vec<Certificate>,
 ) -> Result<Listener, StartError> {
     let tls = match &config.tls {
         None => None,
-        Some(files) => {
-            let tls = Arc::new(ServerTls::load(files.clone(), arena.clone())?);
-            certificates.push(tls.clone());
-            Some(tls)
-        }
+        Some(files) => Some(Arc::new(ServerTls::load(files.clone(), arena.clone())?)),
     };
     let sockets = BoundSockets::bind(&config.bind, workers)?;
+    if let Some(tls) = &tls {
+        let listener = if door == Door::Gateway { "gateway" } else { "api" };
+        certificates.push(Certificate { listener, address: sockets.address(), tls: tls.clone() });
+    }
     Ok(Listener { sockets, door, tls, handler, timeouts: config.timeouts })
 }
 

@@ -18,6 +18,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+use vault_logical::Timestamp;
 
 /// Lowest protocol version of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,24 +68,36 @@ pub fn provider() -> Arc<CryptoProvider> {
 pub struct ServerTls {
     files: TlsFiles,
     arena: Arena,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
+}
+
+/// What new connections are served with.
+struct Current {
+    config: Arc<ServerConfig>,
+    /// Of the leaf; `None` where it cannot be told.
+    expires: Option<Timestamp>,
 }
 
 impl ServerTls {
     /// Reads the files; the private key is kept in `arena` only.
     pub fn load(files: TlsFiles, arena: Arena) -> Result<Self, TlsError> {
-        let current = ArcSwap::from(server_config(&files, &arena)?);
+        let current = ArcSwap::from_pointee(server_config(&files, &arena)?);
         Ok(ServerTls { files, arena, current })
     }
 
     /// Reads the files again. On an error the certificate in use stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(server_config(&self.files, &self.arena)?);
+        self.current.store(Arc::new(server_config(&self.files, &self.arena)?));
         Ok(())
     }
 
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.load_full())
+        TlsAcceptor::from(self.current.load().config.clone())
+    }
+
+    /// Until when the certificate in use is valid.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.current.load().expires
     }
 
     pub fn files(&self) -> &TlsFiles {
@@ -103,12 +116,13 @@ pub fn lacks_our_version(e: &std::io::Error) -> bool {
     )
 }
 
-fn server_config(files: &TlsFiles, arena: &Arena) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(files: &TlsFiles, arena: &Arena) -> Result<Current, TlsError> {
     let versions: &[&'static SupportedProtocolVersion] = match files.min_version {
         MinVersion::Tls13 => &[&version::TLS13],
         MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
     };
     let key = certified_key(files, arena)?;
+    let expires = key.cert.first().and_then(|leaf| crate::certificate::read(leaf)).map(|f| f.not_after);
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
     let builder = match client_verifier(files)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -120,7 +134,7 @@ fn server_config(files: &TlsFiles, arena: &Arena) -> Result<Arc<ServerConfig>, T
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Ok(Current { config: Arc::new(config), expires })
 }
 
 fn client_verifier(files: &TlsFiles) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {

@@ -110,6 +110,21 @@ pub trait Snapshot: Send + Sync {
     async fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Key, Record)>>;
 }
 
+/// What a backend holds and does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhysicalFigures {
+    /// Bytes of the journal's segments on disk.
+    pub journal_bytes: u64,
+    /// How many they are.
+    pub journal_segments: u64,
+    /// Bytes of the index on disk.
+    pub index_bytes: u64,
+    /// Writing one round to the journal, synced.
+    pub syncs: vault_metrics::Reading,
+    /// A write or sync has failed: nothing is acknowledged any more.
+    pub failed: bool,
+}
+
 /// A backend. `apply` is durable on return and nothing is visible before it is durable.
 #[async_trait]
 pub trait Physical: Send + Sync {
@@ -131,6 +146,10 @@ pub trait Physical: Send + Sync {
     async fn riders(&self) -> Result<Vec<(Seq, Vec<u8>)>>;
     /// The riders up to and including `through` are no longer needed.
     async fn release_riders(&self, through: Seq) -> Result<()>;
+    /// What there is to know of it; zero where it has no disk.
+    async fn figures(&self) -> PhysicalFigures {
+        PhysicalFigures::default()
+    }
     /// Syncs everything and lets go of the files; later calls fail with `Poisoned`.
     async fn close(&self) -> Result<()>;
 }

@@ -71,7 +71,7 @@ impl Opener for RedbOpener {
             }
             there => there,
         })?;
-        let index = RedbIndex { records: RwLock::new(records), db };
+        let index = RedbIndex { path: self.path.clone(), records: RwLock::new(records), db };
         if let Some(parent) = self.path.parent() {
             File::open(parent)?.sync_all()?;
         }
@@ -106,6 +106,7 @@ fn error(e: ::redb::Error) -> Error {
 type Records = Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
 
 pub(crate) struct RedbIndex {
+    path: PathBuf,
     /// As of the last round: opening a transaction for each read would cost more than the read.
     /// Before `db`, so that it goes first.
     records: RwLock<Records>,
@@ -145,6 +146,10 @@ impl Index for RedbIndex {
     const NAME: &'static str = NAME;
     const SURVIVES_POWER_CUT: bool = true;
     const OPENS_FILES: bool = false;
+
+    fn size(&self) -> Result<u64> {
+        Ok(fs::metadata(&self.path)?.len())
+    }
 
     fn applied(&self) -> Result<Seq> {
         guarded(|| {

@@ -193,6 +193,10 @@ impl Index for SledIndex {
         Ok(stored.and_then(|v| v.first_chunk().copied()).map_or(0, u64::from_le_bytes))
     }
 
+    fn size(&self) -> Result<u64> {
+        guarded(|| self.db.size_on_disk())
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Record>> {
         let stored_at = record_key(key);
         for _ in 0..READ_TRIES {

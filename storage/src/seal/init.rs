@@ -84,6 +84,7 @@ pub async fn begin(sealed: SealedStore, p: InitParams) -> Result<Initialising, E
         master: made.master,
         config: inner.config.clone(),
         clock: inner.clock.clone(),
+        meters: inner.meters.clone(),
         anchor,
         phase: Phase::Initialising,
         state: made.state,

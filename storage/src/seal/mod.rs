@@ -17,7 +17,7 @@ use crate::anchor::AnchorFile;
 use crate::limits::RELEASE_WAIT;
 use crate::physical::{self, Physical, home};
 use crate::snapshot::Summary;
-use crate::{Error, Store, StoreConfig, UnsealError};
+use crate::{Error, Meters, Store, StoreConfig, StoreFigures, UnsealError};
 use parking_lot::{Mutex, RwLock};
 use restore::Pending;
 use secmem::{Arena, SecretBytes};
@@ -61,6 +61,7 @@ struct Inner {
     anchor: AnchorFile,
     arena: Arena,
     clock: Clock,
+    meters: Arc<Meters>,
     /// Of the initialised vault; an unsealed store updates it when the shares change.
     config: Arc<RwLock<Option<SealConfig>>>,
     standing: Mutex<Standing>,
@@ -128,6 +129,7 @@ impl SealedStore {
             anchor,
             arena,
             clock,
+            meters: Arc::default(),
             config: Arc::new(RwLock::new(None)),
             standing: Mutex::new(Standing::Uninitialised),
             anchor_on_other_device,
@@ -153,6 +155,17 @@ impl SealedStore {
             rollback: standing.rollback().map(str::to_owned),
             anchor_on_other_device: self.inner.anchor_on_other_device,
         }
+    }
+
+    /// What was counted since the process started.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.inner.meters
+    }
+
+    /// What the disk holds; looks at it, off the async threads.
+    pub async fn figures(&self) -> StoreFigures {
+        StoreFigures { physical: self.inner.physical().figures().await }
     }
 
     /// Makes a new vault, open for its first records. Nothing of it counts before [`Initialising::finish`].

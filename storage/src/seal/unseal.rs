@@ -64,6 +64,7 @@ pub async fn unseal(
         master,
         config: inner.config.clone(),
         clock: inner.clock.clone(),
+        meters: inner.meters.clone(),
         anchor: inner.anchor.take_over(),
         phase: Phase::Initialised,
         state: State { head, digest, partitions, boot },

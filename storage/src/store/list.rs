@@ -37,6 +37,29 @@ pub async fn names(
     }
 }
 
+/// How many records there are below a folder, `most` at most, as [`Store::count`](super::Store::count).
+pub async fn count(shared: &Arc<Shared>, space: Space, dir: &str, most: u64) -> Result<u64, Error> {
+    let mut folders = vec![shared.names.folder(space, dir)?];
+    let mut found = 0;
+    while let Some(folder) = folders.pop() {
+        let mut from: Option<Vec<u8>> = None;
+        loop {
+            let page = shared.physical.children(&folder, from.as_deref(), LIST_PAGE).await?;
+            shared.check_open()?;
+            found += page.iter().filter(|child| child.record).count() as u64;
+            folders.extend(page.iter().filter(|child| child.folder).map(|c| folder.join(&c.segment)));
+            if found >= most {
+                return Ok(most);
+            }
+            if page.len() < LIST_PAGE {
+                break;
+            }
+            from = page.last().map(|child| child.segment.clone());
+        }
+    }
+    Ok(found)
+}
+
 /// Decrypts a page, off the async threads once it is worth the way.
 async fn open(
     shared: &Arc<Shared>,

@@ -20,7 +20,7 @@ use crate::limits::{COMMIT_QUEUE, PURGE_BATCH, SEAL_WAIT};
 use crate::names::Names;
 use crate::physical::Physical;
 use crate::seal::SealConfig;
-use crate::{Clock, CommitError, Error, Partition, Space};
+use crate::{Clock, CommitError, Error, Meters, Partition, Space};
 use arc_swap::ArcSwap;
 use committer::Committer;
 use committer::change::Change;
@@ -54,6 +54,8 @@ impl std::fmt::Debug for Versioned {
 pub struct Changed {
     /// Its partition.
     pub space: Space,
+    /// It is gone.
+    pub deleted: bool,
     /// Its plaintext path.
     pub path: String,
 }
@@ -86,6 +88,7 @@ pub struct Start {
     pub anchor: AnchorFile,
     pub phase: Phase,
     pub state: State,
+    pub meters: Arc<Meters>,
 }
 
 struct Inner {
@@ -119,6 +122,7 @@ impl Store {
             master: Mutex::new(start.master),
             config: start.config,
             clock: start.clock,
+            meters: start.meters,
             progress: Default::default(),
             sinks: Default::default(),
             sealed: AtomicBool::new(false),
@@ -156,7 +160,17 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<String>, Error> {
         self.shared().check_open()?;
-        list::names(self.shared(), space, dir, after, limit).await
+        let started = std::time::Instant::now();
+        let names = list::names(self.shared(), space, dir, after, limit).await;
+        self.shared().meters.lists.since(started);
+        names
+    }
+
+    /// How many records there are below a folder, `most` at most: counted without their names or values, and not of one
+    /// moment where others write meanwhile.
+    pub async fn count(&self, space: Space, dir: &str, most: u64) -> Result<u64, Error> {
+        self.shared().check_open()?;
+        list::count(self.shared(), space, dir, most).await
     }
 
     /// A transaction on what is durable now.

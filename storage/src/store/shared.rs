@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use secmem::{Arena, Key, Zeroizing};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -34,6 +34,7 @@ pub struct Shared {
     /// Shared with the sealed store, which answers for it without keys.
     pub config: Arc<RwLock<Option<SealConfig>>>,
     pub clock: crate::Clock,
+    pub meters: Arc<crate::Meters>,
     /// What to add to a backend's sequence to get the store's. Zero unless the store was moved between backends.
     pub offset: u64,
     pub progress: Progress,
@@ -157,6 +158,18 @@ impl Shared {
 
     /// Reads and opens a record; absent when the backend has none.
     pub async fn read(
+        &self,
+        space: Space,
+        key: &StorageKey,
+        path: &[u8],
+    ) -> Result<Option<(Zeroizing<Vec<u8>>, u64)>, Error> {
+        let started = Instant::now();
+        let found = self.read_record(space, key, path).await;
+        self.meters.reads.since(started);
+        found
+    }
+
+    async fn read_record(
         &self,
         space: Space,
         key: &StorageKey,

@@ -102,7 +102,9 @@ impl Transaction {
         shared.check_open()?;
         let own = self.own_below(space, dir);
         let room = own.deleted.len() + own.folders.len();
+        let started = std::time::Instant::now();
         let mut names = list::names(&shared, space, dir, after, limit.saturating_add(room)).await?;
+        shared.meters.lists.since(started);
         let mut gone = own.deleted;
         for (name, deleted) in own.folders {
             if !own.written.contains(&name) && !self.has_others(space, dir, &name, &deleted).await? {

@@ -86,6 +86,8 @@ pub struct Vaultd {
     child: Child,
     pub pid: u32,
     pub api: String,
+    /// The API's other TCP listeners.
+    pub more: Vec<String>,
     pub gateway: Option<String>,
     log: Arc<std::sync::Mutex<Vec<u8>>>,
     pub tls: Arc<rustls::ClientConfig>,
@@ -119,6 +121,8 @@ pub struct Home {
     pub pki: Pki,
     pub backend: String,
     pub extra: String,
+    /// In the gateway's block.
+    pub gateway_extra: String,
 }
 
 impl Home {
@@ -128,6 +132,7 @@ impl Home {
             pki: Pki::new(),
             backend: backend.into(),
             extra: String::new(),
+            gateway_extra: String::new(),
         }
     }
 
@@ -152,9 +157,10 @@ impl Home {
         let key = self.pki.path("server-key.pem");
         let tls = format!("tls_cert_file = \"{}\"\n  tls_key_file = \"{}\"", cert.display(), key.display());
         let text = format!(
-            "storage \"{}\" {{\n  path = \"{}\"\n}}\nlistener \"tcp\" {{\n  address = \"127.0.0.1:0\"\n  {tls}\n}}\ngateway {{\n  address = \"127.0.0.1:0\"\n  {tls}\n}}\n{}",
+            "storage \"{}\" {{\n  path = \"{}\"\n}}\nlistener \"tcp\" {{\n  address = \"127.0.0.1:0\"\n  {tls}\n}}\ngateway {{\n  address = \"127.0.0.1:0\"\n  {tls}\n{}}}\n{}",
             self.backend,
             self.path("data").display(),
+            self.gateway_extra,
             self.extra
         );
         std::fs::write(&path, text).unwrap();
@@ -208,7 +214,7 @@ impl Vaultd {
             }
             line.clear();
         }
-        let Some((api, gateway)) = addresses else {
+        let Some((api, more, gateway)) = addresses else {
             let _ = child.wait();
             return Err(rx.recv_timeout(PATIENCE).unwrap_or_default());
         };
@@ -217,7 +223,7 @@ impl Vaultd {
             let _ = out.read_to_string(&mut rest);
         });
         let pid = child.id();
-        Ok(Vaultd { child, pid, api, gateway, tls, log })
+        Ok(Vaultd { child, pid, api, more, gateway, tls, log })
     }
 
     /// What it wrote to stderr so far.
@@ -322,17 +328,18 @@ impl Drop for Vaultd {
 }
 
 /// `api=https://… gateway=https://…`
-fn parse_ready(rest: &str) -> (String, Option<String>) {
-    let mut api = String::new();
+fn parse_ready(rest: &str) -> (String, Vec<String>, Option<String>) {
+    let (mut api, mut more) = (String::new(), Vec::new());
     let mut gateway = None;
     for word in rest.split_whitespace() {
         match word.split_once('=') {
             Some(("api", url)) if api.is_empty() => api = url.to_string(),
+            Some(("api", url)) => more.push(url.to_string()),
             Some(("gateway", url)) => gateway = Some(url.to_string()),
             _ => {}
         }
     }
-    (api, gateway)
+    (api, more, gateway)
 }
 
 /// One request on a connection of its own.
@@ -402,6 +409,37 @@ async fn try_send_from(
         headers: head.headers,
         text: String::from_utf8_lossy(&bytes).into_owned(),
     })
+}
+
+/// A connection that many requests go over, one after the other.
+pub struct Line {
+    host: String,
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+}
+
+impl Line {
+    pub async fn open(base: &str, tls: &Arc<rustls::ClientConfig>) -> Line {
+        let host = base.strip_prefix("https://").unwrap().to_owned();
+        let tcp = tokio::net::TcpStream::connect(&host).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Line { host, sender }
+    }
+
+    /// The status of a GET.
+    pub async fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = http::Request::builder().uri(target).header("host", &self.host);
+        for (k, v) in headers {
+            request = request.header(*k, *v);
+        }
+        self.sender.ready().await.unwrap();
+        let response = self.sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        response.into_body().collect().await.unwrap();
+        status
+    }
 }
 
 /// Polls until `f` says so, for a bounded time.

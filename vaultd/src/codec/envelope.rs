@@ -97,6 +97,11 @@ fn no_content() -> Response<Answer> {
     respond(StatusCode::NO_CONTENT, JSON, Vec::new())
 }
 
+/// A body that is not an envelope.
+pub fn raw(content_type: &'static str, body: Vec<u8>) -> Response<Answer> {
+    respond(StatusCode::OK, HeaderValue::from_static(content_type), body)
+}
+
 fn envelope(
     id: RequestId,
     mut response: vault_logical::Response,
@@ -106,7 +111,7 @@ fn envelope(
     list: bool,
 ) -> Response<Answer> {
     if let Some(raw) = response.raw.take() {
-        return respond(StatusCode::OK, HeaderValue::from_static(raw.content_type), raw.body);
+        return self::raw(raw.content_type, raw.body);
     }
     if list && response.warnings.is_empty() && lists_nothing(response.data.as_ref()) {
         return errors(StatusCode::NOT_FOUND, "");

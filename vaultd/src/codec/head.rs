@@ -3,7 +3,7 @@
 use super::percent::{decode_path, parse_parameters};
 use super::refusal::Refusal;
 use crate::limits::{MAX_HEADERS, MAX_TOKEN_BYTES, MAX_URI_BYTES, MAX_WRAP_TTL_BYTES};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 use secmem::{ExposeSecret, SecretString};
 use vault_core::exchange::Verb;
@@ -15,6 +15,9 @@ const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 const API_PREFIX: &str = "/v1/";
 /// The only path that answers HEAD.
 const HEALTH: &str = "sys/health";
+
+/// What the server counts of itself.
+const METRICS: &str = "sys/metrics";
 
 /// How a request body is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +69,13 @@ pub fn decode(parts: &Parts) -> Result<Head, Refusal> {
     }
     let mut path = path::canonical(&decoded)?.to_owned();
     let (verb, body) = verb_of(&parts.method, query, &path)?;
-    let fields = match body {
+    let mut fields = match body {
         BodyForm::None => without_switches(parse_parameters(query)?),
         _ => Data::new(),
     };
+    if verb == Verb::Read && path == METRICS && !fields.contains_key("format") && wants_text(&parts.headers) {
+        fields.insert("format".to_owned(), "prometheus".into());
+    }
     if verb == Verb::List && !path.is_empty() && !path.ends_with('/') {
         path.push('/');
     }
@@ -100,6 +106,13 @@ pub fn decode(parts: &Parts) -> Result<Head, Refusal> {
         query: fields,
         head_only: parts.method == Method::HEAD,
     })
+}
+
+/// As Prometheus asks when its `params` name no format.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let known = ["application/openmetrics-text", "prometheus/telemetry", "text/plain"];
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    accepted.into_iter().any(|v| known.iter().any(|k| v.contains(k)))
 }
 
 fn verb_of(method: &Method, query: &str, path: &str) -> Result<(Verb, BodyForm), Refusal> {
@@ -234,6 +247,11 @@ impl std::fmt::Debug for Head {
 }
 
 impl Head {
+    /// A question for what the server counts of itself.
+    pub fn is_metrics(&self) -> bool {
+        self.verb == Verb::Read && self.path == METRICS
+    }
+
     /// True when a token came with the request (it may still be unknown).
     pub fn has_token(&self) -> bool {
         self.token.as_ref().is_some_and(|t| !t.expose_secret().is_empty())

@@ -13,6 +13,7 @@ mod percent;
 mod refusal;
 mod status;
 
+use crate::config::MetricsAccess;
 use crate::limits::{
     BODY_READ_DEADLINE, DEFAULT_MAX_REQUEST_BYTES, MAX_ANONYMOUS_BODY_BYTES, REQUEST_DEADLINE,
 };
@@ -28,6 +29,7 @@ use refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use vault_core::exchange::{Exchange, Incoming, Reply};
+use vault_core::metrics::Format;
 use vault_logical::{Connection, Data, RequestId, Transport};
 
 pub use body::Budget;
@@ -52,6 +54,8 @@ pub struct ApiLimits {
     pub body: Duration,
     /// For the core to answer.
     pub request: Duration,
+    /// Who may ask for metrics there.
+    pub metrics: MetricsAccess,
 }
 
 impl Default for ApiLimits {
@@ -60,6 +64,7 @@ impl Default for ApiLimits {
             max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
             body: BODY_READ_DEADLINE,
             request: REQUEST_DEADLINE,
+            metrics: MetricsAccess::Token,
         }
     }
 }
@@ -100,6 +105,9 @@ impl Api {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        if head.is_metrics() && self.limits.metrics != MetricsAccess::Token {
+            return self.scrape(&head).await;
+        }
         let head_only = head.head_only;
         let mut response = match self.decode_body(&head, body).await {
             Err(refusal) => refuse(&refusal),
@@ -116,6 +124,21 @@ impl Api {
             *response.body_mut() = Answer::empty();
         }
         response
+    }
+
+    /// Metrics on a listener that gives them to anybody, or to nobody.
+    async fn scrape(&self, head: &Head) -> Response<Answer> {
+        if self.limits.metrics == MetricsAccess::Refused {
+            return refuse(&Refusal::new(StatusCode::NOT_FOUND, "there are no metrics on this listener"));
+        }
+        let name = head.query.get("format").and_then(|f| f.as_str());
+        match Format::named(name) {
+            Err(e) => refuse(&Refusal::bad(e.message().to_owned())),
+            Ok(format) => match self.exchange.scrape(format).await {
+                Some(page) => envelope::raw(page.content_type, page.body.clone()),
+                None => refuse(&Refusal::new(StatusCode::NOT_FOUND, "there are no metrics here")),
+            },
+        }
     }
 
     async fn decode_body<B>(&self, head: &Head, body: B) -> Result<(Data, Option<body::Share>), Refusal>

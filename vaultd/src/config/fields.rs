@@ -139,6 +139,9 @@ pub const ROOT: &[Field] = &[
 const TLS_DISABLE: &str = "Speak plain HTTP. Tokens and secrets are then readable on the wire.";
 const NO_PROXY: &str = "the peer's own address counts; proxies are not trusted";
 
+const TELEMETRY: &str =
+    "Who may read sys/metrics there: whoever has a token with the right to it, anybody, or nobody.";
+
 pub const LISTENER_TCP: &[Field] = &[
     live("address", "\"127.0.0.1:8200\"", "Address and port."),
     required(
@@ -179,6 +182,7 @@ pub const LISTENER_TCP: &[Field] = &[
         "\"10s\"",
         "Idle connections are closed, because their buffers may hold secrets; at most 10s.",
     ),
+    live("telemetry", "{ unauthenticated_metrics_access = false, disallow_metrics = false }", TELEMETRY),
     ignored("cluster_address", ONE_NODE),
     ignored("tls_cipher_suites", "only AEAD suites with forward secrecy are built in"),
     ignored("tls_prefer_server_cipher_suites", "the client's order counts"),
@@ -188,7 +192,6 @@ pub const LISTENER_TCP: &[Field] = &[
     ignored("x_forwarded_for_reject_not_present", NO_PROXY),
     ignored("http_read_buffer_size", "buffers are bounded by themselves"),
     ignored("custom_response_headers", NOT_BUILT),
-    ignored("telemetry", NOT_BUILT),
     ignored("profiling", NOT_BUILT),
     ignored("inflight_requests_logging", NOT_BUILT),
     ignored("disable_unauthed_rekey_endpoints", "rekey always needs a token"),
@@ -207,6 +210,7 @@ pub const LISTENER_UNIX: &[Field] = &[
     live("socket_mode", "\"0600\"", "File mode of the socket, octal; never more than 0660."),
     live("mode", "", "The same as socket_mode."),
     live("max_request_size", "33554432", "Largest request body, in bytes."),
+    live("telemetry", "{ unauthenticated_metrics_access = false, disallow_metrics = false }", TELEMETRY),
     ignored("socket_user", "the socket belongs to the daemon's user"),
     ignored("socket_group", "the socket belongs to the daemon's group"),
 ];
@@ -225,6 +229,11 @@ pub const GATEWAY: &[Field] = &[
     ),
     live("tls_min_version", "\"tls13\"", "tls13, or tls12 for old clients."),
     danger("tls_disable", "false", TLS_DISABLE),
+    live(
+        "telemetry",
+        "{ unauthenticated_metrics_access = false }",
+        "Whether `/.vaultd/metrics` answers there, without a token. `/.vaultd/health` always does.",
+    ),
 ];
 
 pub const STORAGE: &[Field] = &[

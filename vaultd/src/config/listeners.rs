@@ -2,10 +2,12 @@
 
 use super::reader::{Findings, Reader, of_kind};
 use super::source::RawConfig;
-use super::{ListenerConfig, Problem, Timeouts};
+use super::spelling::did_you_mean;
+use super::{ListenerConfig, MetricsAccess, Problem, Timeouts};
 use crate::limits as l;
 use crate::listener::Bind;
 use crate::tls::{MinVersion, TlsFiles};
+use serde_json::Value;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use vault_logical::field;
@@ -69,6 +71,7 @@ fn tcp(r: &mut Reader<'_, '_>, default_address: &str) -> Option<ListenerConfig> 
             idle: r.deadline("http_idle_timeout", l::IDLE_DEADLINE),
         },
         max_request_bytes: request_size(r),
+        metrics: metrics(r),
     })
 }
 
@@ -122,6 +125,35 @@ fn request_size(r: &mut Reader<'_, '_>) -> usize {
     }
 }
 
+/// The `telemetry` block of a listener.
+fn metrics(r: &mut Reader<'_, '_>) -> MetricsAccess {
+    const KEYS: [&str; 2] = ["unauthenticated_metrics_access", "disallow_metrics"];
+    let block = match r.section.values.get("telemetry") {
+        None | Some(Value::Null) => return MetricsAccess::Token,
+        Some(Value::Object(block)) => block,
+        Some(_) => {
+            r.problem("telemetry", "must be one block");
+            return MetricsAccess::Token;
+        }
+    };
+    if let Some(other) = block.keys().find(|k| !KEYS.contains(&k.as_str())) {
+        let meant = did_you_mean(other, KEYS);
+        r.problem("telemetry", &format!("has an unknown key \"{other}\"{meant}"));
+    }
+    let mut on = |key| match field::boolean(block, key) {
+        Ok(on) => on.unwrap_or(false),
+        Err(_) => {
+            r.problem("telemetry", &format!("must have true or false for {key}"));
+            false
+        }
+    };
+    match (on(KEYS[0]), on(KEYS[1])) {
+        (_, true) => MetricsAccess::Refused,
+        (true, false) => MetricsAccess::Open,
+        (false, false) => MetricsAccess::Token,
+    }
+}
+
 fn unix(r: &mut Reader<'_, '_>) -> Option<ListenerConfig> {
     let path = r.path("address").unwrap_or_else(|| PathBuf::from("/run/vaultd/vaultd.sock"));
     let text = r.string("socket_mode").or_else(|| r.string("mode")).unwrap_or_else(|| "0600".to_owned());
@@ -135,6 +167,7 @@ fn unix(r: &mut Reader<'_, '_>) -> Option<ListenerConfig> {
         tls: None,
         timeouts: Timeouts::default(),
         max_request_bytes: request_size(r),
+        metrics: metrics(r),
     })
 }
 

@@ -80,6 +80,18 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// Who may ask a listener for the server's metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Whoever has a token with the right to read `sys/metrics`; on the gateway's listener: nobody.
+    #[default]
+    Token,
+    /// Anybody.
+    Open,
+    /// Nobody.
+    Refused,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
     pub bind: Bind,
@@ -88,6 +100,7 @@ pub struct ListenerConfig {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
     pub max_request_bytes: usize,
+    pub metrics: MetricsAccess,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use vault_logical::Connection;
 
-pub use registry::{Cap, Caps, Door, Registry};
+pub use registry::{Cap, Caps, Connected, Door, Registry};
 pub use socket::{Bind, BoundSockets, ListenError};
 pub use worker::{Listener, Server};
 

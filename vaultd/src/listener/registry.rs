@@ -42,6 +42,15 @@ impl Default for Caps {
     }
 }
 
+/// Open connections by kind of listener, and those refused since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected {
+    pub api: usize,
+    pub gateway: usize,
+    pub unix: usize,
+    pub refused: u64,
+}
+
 /// Raised by every [`Registry::close_all`]; connections older than it close.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epoch {
@@ -147,6 +156,14 @@ impl Registry {
     /// Connections turned away at a cap since the start.
     pub fn refused(&self) -> u64 {
         self.inner.open.lock().refused
+    }
+
+    /// Who is connected now, and how many were turned away.
+    pub fn figures(&self) -> Connected {
+        let open = self.inner.open.lock();
+        let of = |door| count(&open.doors, &door);
+        let (api, gateway, unix) = (of(Door::Api), of(Door::Gateway), of(Door::Unix));
+        Connected { api, gateway, unix, refused: open.refused }
     }
 
     async fn until(&self, bound: Duration, done: impl Fn(&Open) -> bool) -> bool {

@@ -3,6 +3,8 @@
 
 use crate::audit::{DeviceConfig, SealedRing};
 use crate::exchange::{Exchange, Incoming, Reply, ReplyBody, Verb};
+use crate::limits::OPEN_SCRAPE_AGE;
+use crate::metrics::{Asked, Collector, Format};
 use crate::mounts::SystemTtl;
 use crate::seal::Progress;
 use crate::snapshots::{SnapshotConfig, SnapshotFigures, Snapshots};
@@ -13,8 +15,10 @@ use async_trait::async_trait;
 use secmem::Arena;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use storage::{SealedStore, StoreConfig};
-use vault_logical::{Clock, Egress, Error, Factory, ProbeCall, ProbeStep};
+use vault_logical::{Clock, Egress, Error, Factory, ProbeCall, ProbeStep, RawBody};
+use vault_metrics::Page;
 
 /// What the daemon does for the core when it seals or fails.
 #[async_trait]
@@ -31,7 +35,14 @@ pub trait Hooks: Send + Sync {
     }
     /// Storage failed for good: the vault is sealed, the process must end.
     fn fatal(&self, why: &str);
+    /// Puts what is known of the process and its network beside what the core counts.
+    fn measure(&self, page: &mut Page) {
+        let _ = page;
+    }
 }
+
+/// A page as it is given to many.
+pub type Scraped = Arc<RawBody>;
 
 /// Facts about the process that seal-status shows.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +105,9 @@ pub struct Core {
     /// Attempts made while sealed; the first records after unseal.
     pub(crate) ring: SealedRing,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) collector: Arc<Collector>,
+    /// The last page that was given to somebody without a token, in each form.
+    scraped: tokio::sync::Mutex<[Option<(Instant, Scraped)>; 2]>,
 }
 
 impl Core {
@@ -111,14 +125,40 @@ impl Core {
         .await?;
         let data = Some(config.store.path.as_path()).filter(|p| !p.as_os_str().is_empty());
         let snapshots = Arc::new(Snapshots::new(config.snapshots.clone(), data));
+        let collector = Arc::new(Collector {
+            metrics: Arc::default(),
+            store: store.clone(),
+            snapshots: snapshots.clone(),
+            clock: config.clock.clone(),
+            hooks: config.hooks.clone(),
+        });
         Ok(Arc::new(Core {
             snapshots,
+            collector,
+            scraped: tokio::sync::Mutex::default(),
             config,
             store,
             unsealed: ArcSwapOption::empty(),
             ceremony: tokio::sync::Mutex::new(Progress::default()),
             ring: SealedRing::default(),
         }))
+    }
+
+    /// What the server counts of itself, for somebody without a token: sealed or not. However many ask, it is put
+    /// together every so often only.
+    pub async fn scrape(&self, format: Format) -> Scraped {
+        let mut kept = self.scraped.lock().await;
+        let [text, json] = &mut *kept;
+        let slot = if format == Format::Text { text } else { json };
+        match slot {
+            Some((at, scraped)) if at.elapsed() < OPEN_SCRAPE_AGE => scraped.clone(),
+            _ => {
+                let unsealed = self.unsealed();
+                let scraped: Scraped = Arc::new(self.collector.body(format, unsealed.as_deref()).await);
+                *slot = Some((Instant::now(), scraped.clone()));
+                scraped
+            }
+        }
     }
 
     /// How snapshots went.
@@ -171,18 +211,16 @@ impl Core {
 #[async_trait]
 impl Exchange for CoreHandle {
     async fn handle(&self, incoming: Incoming) -> Reply {
-        let id = incoming.id;
-        if let Some(reply) = self.0.without_token(&incoming).await {
-            return reply;
-        }
-        let Some(core) = self.0.unsealed() else {
-            return refused(id, fault::sealed());
-        };
-        let (reply, seal) = core.serve(incoming).await;
-        if seal {
-            self.0.seal().await;
-        }
+        let requests = &self.0.collector.metrics.requests;
+        let _under_way = requests.in_flight.hold();
+        let started = Instant::now();
+        let (reply, asked) = self.serve(incoming).await;
+        requests.answered(asked, &reply, started.elapsed());
         reply
+    }
+
+    async fn scrape(&self, format: Format) -> Option<Scraped> {
+        Some(self.0.scrape(format).await)
     }
 
     fn sealed(&self) -> bool {
@@ -199,6 +237,21 @@ pub(crate) fn refused(request_id: vault_logical::RequestId, e: Error) -> Reply {
 }
 
 impl CoreHandle {
+    async fn serve(&self, incoming: Incoming) -> (Reply, Asked) {
+        let (id, verb) = (incoming.id, incoming.verb);
+        if let Some(reply) = self.0.without_token(&incoming).await {
+            return (reply, Asked::open(verb));
+        }
+        let Some(core) = self.0.unsealed() else {
+            return (refused(id, fault::sealed()), Asked::sealed(verb));
+        };
+        let (reply, seal, asked) = core.serve(incoming).await;
+        if seal {
+            self.0.seal().await;
+        }
+        (reply, asked)
+    }
+
     pub fn core(&self) -> &Arc<Core> {
         &self.0
     }

@@ -13,6 +13,7 @@ use crate::audit::{CallEntry, CallFacts, Credential, Identity, MountEntry, Opene
 use crate::core::Core;
 use crate::fault;
 use crate::limits::{CREDENTIAL_TTL, GRANT_RECHECK, IDENTITY_TTL};
+use crate::metrics::CallMeter;
 use crate::mounts::Mounted;
 use crate::pipeline::NoReader;
 use crate::policy::{Decision, Query};
@@ -172,6 +173,7 @@ impl Dispatch for LocalDispatch {
         entry.call =
             Some(CallEntry { method: call.method, user_agent: call.user_agent, status: call.status });
         entry.error = Some(call.reason);
+        core.collector.metrics.calls.refused(call.reason);
         let _proof = core.audit.request(&entry).await?;
         Ok(())
     }
@@ -228,10 +230,13 @@ impl Unsealed {
                 config_epoch: (epoch, credential.epoch),
                 over: over(Arc::downgrade(self), who.stake(spent)),
                 service,
-                guard: Box::new(Guard(opened)),
+                guard: Box::new(Guard {
+                    opened,
+                    meter: self.collector.metrics.calls.begin(&call.service, call.started),
+                }),
             }),
             Err(e) => {
-                opened.complete(&Completion {
+                let completion = Completion {
                     outcome: vault_logical::Outcome::Refused,
                     status: e.kind().call_status(),
                     error: Some(match e.kind() {
@@ -239,7 +244,9 @@ impl Unsealed {
                         _ => "no_credential",
                     }),
                     ..Completion::default()
-                });
+                };
+                self.collector.metrics.calls.begin(&call.service, call.started).ended(&completion);
+                opened.complete(&completion);
                 Err(e)
             }
         }
@@ -301,6 +308,13 @@ impl Unsealed {
     }
 
     async fn record_refusal(&self, call: &Call, path: &str, who: Option<&Who>, e: &Error) -> Result<()> {
+        self.collector.metrics.calls.refused(match e.kind() {
+            ErrorKind::Unauthenticated => "invalid_credential",
+            ErrorKind::PermissionDenied => "forbidden",
+            ErrorKind::NotFound => "no_such_service",
+            ErrorKind::Unavailable => "unavailable",
+            _ => "other",
+        });
         let _proof = self.audit.request(&entry(call, path, who, Err(e))).await?;
         Ok(())
     }
@@ -532,11 +546,15 @@ fn facts(call: &Call, path: String, who: &Who) -> CallFacts {
 }
 
 /// Writes the completion record when the call ends, is cut or is dropped.
-struct Guard(Opened);
+struct Guard {
+    opened: Opened,
+    meter: CallMeter,
+}
 
 impl InvokeGuard for Guard {
     fn complete(&self, completion: Completion) {
-        self.0.complete(&completion);
+        self.meter.ended(&completion);
+        self.opened.complete(&completion);
     }
 }
 

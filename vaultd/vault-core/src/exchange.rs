@@ -1,6 +1,8 @@
 //! The boundary between the core and whatever speaks to the network: a decoded request in,
 //! a recorded answer out. No HTTP and no TLS on this side of it.
 
+use crate::core::Scraped;
+use crate::metrics::Format;
 use async_trait::async_trait;
 use secmem::SecretString;
 use serde_json::Value;
@@ -97,6 +99,11 @@ pub enum ReplyBody {
 #[async_trait]
 pub trait Exchange: Send + Sync {
     async fn handle(&self, incoming: Incoming) -> Reply;
+    /// What the server counts of itself, for somebody without a token.
+    async fn scrape(&self, format: Format) -> Option<Scraped> {
+        let _ = format;
+        None
+    }
     /// True while sealed or uninitialised: the codec caps bodies at the pre-unseal size.
     fn sealed(&self) -> bool;
 }

@@ -12,6 +12,7 @@ pub mod exchange;
 mod fault;
 mod help;
 pub mod limits;
+pub mod metrics;
 mod mounts;
 mod pgp;
 mod pipeline;

@@ -120,6 +120,15 @@ pub const SEAL_STEP: std::time::Duration = std::time::Duration::from_secs(3);
 /// Longest time a provider's key is used without reading it again.
 pub const CREDENTIAL_TTL: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Gateway services whose calls are counted apart; the others are counted together.
+pub const MAX_METERED_SERVICES: usize = 200;
+/// Tokens, and secrets, are counted this often, as Vault does.
+pub const USAGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(600);
+/// Where such a count stops.
+pub const MAX_USAGE_COUNT: u64 = 10_000_000;
+/// What a scrape without a token is answered is at most this old, however many ask.
+pub const OPEN_SCRAPE_AGE: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Longest text of an operator's PGP key.
 pub const MAX_PGP_KEY_BYTES: usize = 64 * 1024;
 /// Methods with which a service may be tested: they change nothing upstream.

@@ -6,6 +6,7 @@ use crate::binding::CallerReader;
 use crate::exchange::{Incoming, Reply, ReplyBody, Verb};
 use crate::help::help;
 use crate::limits::MAX_TXN_ATTEMPTS;
+use crate::metrics::Asked;
 use crate::mounts::Mounted;
 use crate::policy::{Acl, Decision, Query};
 use crate::record::Facts;
@@ -89,12 +90,19 @@ pub struct Finished {
 
 impl Unsealed {
     /// Serves one request. The flag asks the core to seal, now that the answer is recorded.
-    pub(crate) async fn serve(self: &Arc<Self>, r: Incoming) -> (Reply, bool) {
-        let recorded = match self.admit(&r).await {
-            Ok(admitted) => self.run(&r, admitted).await,
-            Err(refusal) => self.turn_away(&r, refusal).await,
+    pub(crate) async fn serve(self: &Arc<Self>, r: Incoming) -> (Reply, bool, Asked) {
+        let (asked, recorded) = match self.admit(&r).await {
+            Ok(admitted) => {
+                let asked = asked(&r, Some(&admitted.target), admitted.operation, admitted.caller.is_none());
+                (asked, self.run(&r, admitted).await)
+            }
+            Err(refusal) => {
+                let found = self.resolve(&r.path, r.verb).map(|(target, _)| target);
+                (asked(&r, found.as_ref(), refusal.operation, false), self.turn_away(&r, refusal).await)
+            }
         };
-        self.finish(&r, recorded).await
+        let (reply, seal) = self.finish(&r, recorded).await;
+        (reply, seal, asked)
     }
 
     async fn admit(&self, r: &Incoming) -> Result<Admitted, Refusal> {
@@ -596,6 +604,17 @@ fn plain_write(a: &Admitted, request: &Request) -> bool {
         Target::Token => a.rest.starts_with("create") || a.rest.starts_with("renew"),
         Target::Sys => false,
     }
+}
+
+/// For the count of requests.
+fn asked(r: &Incoming, target: Option<&Target>, operation: Operation, anonymous: bool) -> Asked {
+    let (mount_type, auth) = match target {
+        None => ("", false),
+        Some(Target::Sys) => ("system", false),
+        Some(Target::Token) => ("token", false),
+        Some(Target::Mount(m)) => (m.mount.type_name.as_str(), m.record.auth),
+    };
+    Asked::of(mount_type, r.verb, operation, auth && anonymous && r.verb == Verb::Write)
 }
 
 /// Requests that audit trouble must not stop.

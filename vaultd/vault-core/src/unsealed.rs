@@ -6,19 +6,20 @@ use crate::charge::ChargeLocks;
 use crate::core::{Core, HeadExport, Hooks};
 use crate::devices;
 use crate::dispatch::{Directories, InvokeCache};
-use crate::limits::{SEAL_STEP, SNAPSHOT_TICK, SWEEP_INTERVAL};
+use crate::limits::{SEAL_STEP, SNAPSHOT_TICK, SWEEP_INTERVAL, USAGE_INTERVAL};
+use crate::metrics::Collector;
 use crate::mounts::{Mounts, SystemTtl};
 use crate::pipeline::NoReader;
 use crate::policies::Policies;
 use crate::snapshots::Snapshots;
 use crate::sys::generate_root::Attempt;
 use crate::sys::rekey::Rekey;
-use crate::token::{TokenStore, TtlDefaults};
+use crate::token::{ACCESSORS, TokenStore, TtlDefaults};
 use crate::view::MountView;
 use crate::{fault, sys};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use storage::{Changed, KeyName, Partition, SealConfigStatus, SealedStore, Store};
+use storage::{Changed, KeyName, Partition, SealConfigStatus, SealedStore, Space, Store};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use vault_logical::{Clock, LogGate, Result};
@@ -42,6 +43,7 @@ pub struct Unsealed {
     pub(crate) hooks: Arc<dyn Hooks>,
     /// Bounds what refused requests write to the log.
     pub(crate) refusals: LogGate,
+    pub(crate) collector: Arc<Collector>,
     jobs: Mutex<Vec<AbortHandle>>,
     /// Devices are enabled and disabled one at a time.
     pub(crate) device_changes: tokio::sync::Mutex<()>,
@@ -58,8 +60,11 @@ impl Unsealed {
     pub(crate) async fn start(core: &Core, store: Store) -> Result<Arc<Unsealed>> {
         let config = &core.config;
         let signing = store.ensure_key(&KeyName::AuditSigning).await.map_err(fault::storage)?;
-        let settings =
-            Settings { audit_dirs: config.audit_dirs.clone(), own_places: config.own_places.clone() };
+        let settings = Settings {
+            audit_dirs: config.audit_dirs.clone(),
+            own_places: config.own_places.clone(),
+            meters: core.collector.metrics.audit.clone(),
+        };
         let audit = Audit::start(settings, signing, config.clock.clone())?;
         devices::bring_up(&store, &audit, &config.audit_devices).await?;
         audit.drain_sealed(&core.ring).await?;
@@ -81,6 +86,7 @@ impl Unsealed {
             directories: Directories::default(),
             hooks: config.hooks.clone(),
             refusals: LogGate::default(),
+            collector: core.collector.clone(),
             jobs: Mutex::new(Vec::new()),
             device_changes: tokio::sync::Mutex::new(()),
             store,
@@ -131,6 +137,10 @@ impl Unsealed {
     }
 
     fn changed(&self, seq: u64, change: &Changed) {
+        if change.space == Space::core() && change.path.starts_with(ACCESSORS) {
+            let m = &self.collector.metrics;
+            if change.deleted { m.tokens_removed.one() } else { m.tokens_created.one() }
+        }
         match change.space.partition {
             Partition::Core => match change.path.split_once('/') {
                 Some(("token", _)) => self.tokens.invalidate(&change.path, seq),
@@ -180,7 +190,16 @@ impl Unsealed {
                 }
             }
         });
-        self.jobs.lock().extend([sweeper.abort_handle(), snapshots.abort_handle()]);
+        let weak = Arc::downgrade(self);
+        let usage = tokio::spawn(async move {
+            while let Some(u) = weak.upgrade() {
+                u.collector.metrics.usage.count(&u).await;
+                drop(u);
+                tokio::time::sleep(USAGE_INTERVAL).await;
+            }
+        });
+        let jobs = [sweeper.abort_handle(), snapshots.abort_handle(), usage.abort_handle()];
+        self.jobs.lock().extend(jobs);
         let Some(export) = self.head_export.clone() else { return };
         let weak = Arc::downgrade(self);
         let exporter = tokio::spawn(async move {
@@ -196,7 +215,12 @@ impl Unsealed {
 
     /// One round of the background work, in bounded transactions.
     pub async fn sweep(&self) -> Result<()> {
-        while self.tokens.sweep(self.clock.now()).await?.more {
+        loop {
+            let swept = self.tokens.sweep(self.clock.now()).await?;
+            self.collector.metrics.tokens_expired.add(swept.expired as u64);
+            if !swept.more {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         while self.mounts.purge_step().await? {

@@ -22,6 +22,6 @@ mod upstream;
 pub use body::{BoxError, GatewayBody};
 pub use error::{Code, GatewayError};
 pub use pin::client_config;
-pub use serve::{Gateway, Settings};
+pub use serve::{Figures, Gateway, Settings};
 pub use slots::CallCaps;
 pub use upstream::is_public;

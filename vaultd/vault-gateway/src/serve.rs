@@ -36,6 +36,18 @@ pub struct Settings {
     pub caps: CallCaps,
 }
 
+/// What the gateway has under way, and may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    pub calls: usize,
+    pub calls_max: usize,
+    /// Connections to upstreams, the idle ones too.
+    pub sockets: usize,
+    pub sockets_max: usize,
+    /// Services that have a pool of connections.
+    pub pools: usize,
+}
+
 /// The data plane.
 pub struct Gateway {
     dispatch: Arc<dyn Dispatch>,
@@ -84,6 +96,18 @@ impl Gateway {
 
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// What it has under way.
+    pub fn figures(&self) -> Figures {
+        let caps = self.slots.caps();
+        Figures {
+            calls: self.active.load(Ordering::Acquire),
+            calls_max: caps.total,
+            sockets: caps.sockets.saturating_sub(self.upstreams.free()),
+            sockets_max: caps.sockets,
+            pools: self.upstreams.count(),
+        }
     }
 
     /// What ends a call before its time: the vault seals, or the caller's credential is over.

@@ -40,6 +40,10 @@ impl Slots {
         Arc::new(Slots { caps, total: AtomicUsize::new(0), services: counts(), callers: counts() })
     }
 
+    pub fn caps(&self) -> CallCaps {
+        self.caps
+    }
+
     /// A place for one more call, until it is dropped.
     ///
     /// # Errors

@@ -131,8 +131,12 @@ impl Upstreams {
         Ok(Found { any, only_http1: plain || known, http1: None })
     }
 
+    /// Services that have a pool.
+    pub fn count(&self) -> usize {
+        self.pools.lock().len()
+    }
+
     /// Connections that could be made now.
-    #[cfg(test)]
     pub fn free(&self) -> usize {
         self.sockets.available_permits()
     }

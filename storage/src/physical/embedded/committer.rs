@@ -244,7 +244,9 @@ impl<I: Index> Committer<I> {
         if released > self.released {
             self.frame.push(Entry::Release(released));
         }
+        let started = Instant::now();
         let written = self.make_room().and_then(|()| self.writer.append(&mut self.frame, !riders.is_empty()));
+        self.shared.syncs.since(started);
         match written {
             Ok(_) => {}
             Err(WriteError::Full) => return Err(Error::Full),

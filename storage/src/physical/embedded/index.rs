@@ -43,6 +43,8 @@ pub(crate) trait Index: Send + Sync + 'static {
     fn apply(&self, seq: Seq, changes: &[Change<'_>]) -> Result<()>;
     /// Makes everything applied durable.
     fn sync(&self) -> Result<()>;
+    /// Bytes of its files.
+    fn size(&self) -> Result<u64>;
     /// Parts of values that belong to no record, for an index that splits values.
     fn strays(&self) -> Result<u64> {
         Ok(0)

@@ -40,7 +40,10 @@ pub(crate) use open::{Threads, open};
 use super::listing::Listing;
 use super::round::{op_bytes, too_large};
 use super::watch::Watch;
-use super::{Child, Error, Fence, Key, Op, Outcome, Physical, Record, Result, Seq, Snapshot, Txn, WatchSink};
+use super::{
+    Child, Error, Fence, Key, Op, Outcome, Physical, PhysicalFigures, Record, Result, Seq, Snapshot, Txn,
+    WatchSink,
+};
 use crate::journal::fs::Dir;
 use crate::journal::log::{self, Segment};
 use crate::limits::{JOURNAL_QUEUE, MAX_APPLY_BYTES, MAX_APPLY_TXNS, RELIEF_TXN_BYTES, RIDER_BACKLOG_BYTES};
@@ -52,6 +55,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use vault_metrics::Times;
 
 /// A store with journal and index.
 pub(crate) struct Embedded<I: Index> {
@@ -74,6 +78,8 @@ pub(crate) struct Shared<I> {
     segments: Mutex<Vec<Segment>>,
     released: AtomicU64,
     scans: Arc<Semaphore>,
+    /// Rounds written to the journal, synced.
+    syncs: Times,
 }
 
 impl<I: Index> Shared<I> {
@@ -227,6 +233,18 @@ impl<I: Index> Physical for Embedded<I> {
         self.shared.index()?;
         self.shared.released.fetch_max(through.min(self.seq()), Ordering::AcqRel);
         Ok(())
+    }
+
+    async fn figures(&self) -> PhysicalFigures {
+        let (journal_bytes, journal_segments) = {
+            let segments = self.shared.segments.lock();
+            (segments.iter().map(|s| s.size).sum(), segments.len() as u64)
+        };
+        // Of an index that has failed nothing is known.
+        let index_bytes = self.shared.blocking(|s| s.index()?.size()).await.unwrap_or(0);
+        let failed = self.shared.failed.load(Ordering::Acquire);
+        let syncs = self.shared.syncs.read();
+        PhysicalFigures { journal_bytes, journal_segments, index_bytes, syncs, failed }
     }
 
     async fn close(&self) -> Result<()> {

@@ -79,6 +79,7 @@ pub(crate) fn open<O: Opener>(
         segments: Mutex::new(segments),
         released: AtomicU64::new(released),
         scans: Arc::new(Semaphore::new(SCAN_THREADS)),
+        syncs: Default::default(),
     });
     let upkeep = Upkeep::start(shared.clone(), config.clone(), id, covered, base_bytes, threads)?;
     if dir.available().is_ok_and(|free| free >= config.reserve_bytes + 2 * config.ballast_bytes) {

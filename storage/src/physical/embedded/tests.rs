@@ -89,6 +89,9 @@ impl<const SAFE: bool> Index for SimIndex<SAFE> {
     const SURVIVES_POWER_CUT: bool = SAFE;
     const OPENS_FILES: bool = !SAFE;
 
+    fn size(&self) -> Result<u64> {
+        Ok(0)
+    }
     fn applied(&self) -> Result<Seq> {
         Ok(self.table.lock().applied)
     }

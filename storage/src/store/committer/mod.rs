@@ -17,12 +17,13 @@ use super::shared::Shared;
 use crate::anchor::{Anchor, AnchorFile, Phase};
 use crate::limits::{MAX_ROUND_BYTES, MAX_ROUND_TXNS, SEAL_ANCHOR_WAIT, SEAL_WAIT};
 use crate::physical::{self, Fence, Outcome, Txn};
-use crate::{CommitError, Error};
+use crate::{CommitError, Error, Meters};
 use change::{Change, Prepared};
 use round::{Round, Sealed};
 use state::State;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use upkeep::{Upkeep, Waiter};
 
@@ -137,6 +138,7 @@ impl Committer {
             }
             return;
         }
+        let started = Instant::now();
         let shared = self.shared.clone();
         let keyring = shared.keyring.load_full();
         let seq = self.next_seq();
@@ -148,7 +150,12 @@ impl Committer {
             match round.add(batch).await {
                 Ok(()) if writes => writers.push((reply, anchored)),
                 Ok(()) => readers.push(reply),
-                Err(e) => answer(reply, Err(e)),
+                Err(e) => {
+                    if matches!(e, CommitError::Conflict) {
+                        shared.meters.conflicts.one();
+                    }
+                    answer(reply, Err(e));
+                }
             }
         }
         for reply in readers {
@@ -170,7 +177,9 @@ impl Committer {
         match self.apply(std::mem::take(&mut sealed.txns), seq).await {
             Ok(()) => {
                 self.adopt(sealed);
-                self.tell(seq, round.into_batches());
+                let batches = round.into_batches();
+                meter(&shared.meters, &batches, started.elapsed());
+                self.tell(seq, batches);
                 for (reply, anchored) in writers {
                     match anchored {
                         true => self.upkeep.acknowledge_later(seq, Waiter::Commit(reply)),
@@ -287,7 +296,9 @@ impl Committer {
         let writes = batches.into_iter().flat_map(|batch| batch.writes);
         let changes: Vec<Changed> = writes
             .filter_map(|(_, write)| match write.title {
-                Title::Record(path) => Some(Changed { space: write.space, path }),
+                Title::Record(path) => {
+                    Some(Changed { space: write.space, deleted: write.value.is_none(), path })
+                }
                 Title::Fence(_) | Title::Unknown => None,
             })
             .collect();
@@ -351,6 +362,15 @@ impl Drop for End {
         drop(self.place.take());
         self.shared.ended.send_replace(true);
     }
+}
+
+/// Counts a round that was written, and its records.
+fn meter(meters: &Meters, batches: &[Batch], took: Duration) {
+    let records = batches.iter().flat_map(|b| &b.writes).filter(|(_, w)| !matches!(w.title, Title::Fence(_)));
+    let (puts, deletes): (Vec<_>, Vec<_>) = records.map(|(_, w)| w.value.is_some()).partition(|put| *put);
+    meters.puts.took_each(puts.len() as u64, took);
+    meters.deletes.took_each(deletes.len() as u64, took);
+    meters.rounds.took(took);
 }
 
 fn answer(reply: Reply, result: Result<u64, CommitError>) {

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use vault_logical::{Clock, Timestamp};
+use vault_metrics::{Counter, Times};
 
 /// What the audit needs from the configuration.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,30 @@ pub struct Settings {
     /// The vault's own directories and files (store, anchor, config, TLS keys): no audit file may
     /// be one of them or lie below one of them, whatever `audit_dirs` says.
     pub own_places: Vec<PathBuf>,
+    /// Outlive the unsealed period.
+    pub meters: Arc<Meters>,
+}
+
+/// What the audit counts.
+#[derive(Debug, Default)]
+pub struct Meters {
+    /// How long requests, and answers, waited to be on record.
+    pub requests: Times,
+    /// See `requests`.
+    pub responses: Times,
+    /// Requests, and answers, that no device took.
+    pub request_failures: Counter,
+    /// See `request_failures`.
+    pub response_failures: Counter,
+}
+
+impl Meters {
+    fn request<T>(&self, since: Instant, done: &Result<T, AuditError>) {
+        self.requests.since(since);
+        if matches!(done, Err(e) if !matches!(e, AuditError::Sealed)) {
+            self.request_failures.one();
+        }
+    }
 }
 
 /// The audit of one unsealed period. Cheap to clone.
@@ -48,6 +73,7 @@ struct Late {
 pub(super) struct Inner {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
+    meters: Arc<Meters>,
     devices: ArcSwap<Vec<Arc<Device>>>,
     /// Those of them that keep what they are given: only their answers count.
     recording: ArcSwap<Vec<Arc<Device>>>,
@@ -239,18 +265,29 @@ impl Audit {
     /// Starts without devices. `signing` is the 32-byte Ed25519 seed (`KeyName::AuditSigning`).
     pub fn start(settings: Settings, signing: Key, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
         let files = AuditDirs { dirs: settings.audit_dirs, own: settings.own_places };
-        Self::with_files(Box::new(files), signing, clock)
+        Self::with_meters(Box::new(files), signing, clock, settings.meters)
     }
 
+    #[cfg(test)]
     pub(super) fn with_files(
         files: Box<dyn Files>,
         signing: Key,
         clock: Arc<dyn Clock>,
     ) -> Result<Audit, AuditError> {
+        Self::with_meters(files, signing, clock, Arc::default())
+    }
+
+    fn with_meters(
+        files: Box<dyn Files>,
+        signing: Key,
+        clock: Arc<dyn Clock>,
+        meters: Arc<Meters>,
+    ) -> Result<Audit, AuditError> {
         let sources = Sources::new(clock.now());
         let inner = Arc::new(Inner {
             shared: Arc::new(Shared { files, signer: Signer::new(signing)? }),
             clock,
+            meters,
             devices: ArcSwap::default(),
             recording: ArcSwap::default(),
             lanes: Mutex::new(Vec::new()),
@@ -316,13 +353,14 @@ impl Audit {
 
     /// Puts a request on record. Call it for refused requests as well.
     pub async fn request(&self, entry: &RequestEntry<'_>) -> Result<Audited, AuditError> {
-        let summed = match self.offer_request(entry)? {
-            Some(written) => {
-                written.taken().await?;
-                false
-            }
-            None => true,
+        let started = Instant::now();
+        let recorded = match self.offer_request(entry) {
+            Ok(Some(written)) => written.taken().await.map(|()| false),
+            Ok(None) => Ok(true),
+            Err(e) => Err(e),
         };
+        self.0.meters.request(started, &recorded);
+        let summed = recorded?;
         Ok(Audited { id: entry.id, summed, unrecorded: false })
     }
 
@@ -359,10 +397,15 @@ impl Audit {
         if audited.summed && entry.auth.is_none() && entry.wrap.is_none() {
             return Ok(Recorded(outcome));
         }
+        let started = Instant::now();
         let taken = match self.offer_response(entry) {
             Ok(written) => written.taken().await,
             Err(e) => Err(e),
         };
+        inner.meters.responses.since(started);
+        if taken.is_err() {
+            inner.meters.response_failures.one();
+        }
         match taken {
             Ok(()) => Ok(Recorded(outcome)),
             Err(_) if audited.unrecorded => Ok(Recorded(outcome)),

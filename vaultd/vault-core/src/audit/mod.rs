@@ -34,7 +34,7 @@ mod ticket;
 pub mod verify;
 mod writer;
 
-pub use broker::{Audit, Settings};
+pub use broker::{Audit, Meters, Settings};
 pub use checkpoint::PublicKey;
 pub use config::{DeviceConfig, Origin, SyncMode};
 pub use entry::{

@@ -7,6 +7,7 @@ mod gateway_test;
 pub mod generate_root;
 mod internal_ui;
 pub mod keys;
+mod metrics;
 pub mod mounts;
 mod policies;
 pub mod rekey;
@@ -72,7 +73,6 @@ const UNBUILT: &[&str] = &[
     "raw",
     "step-down",
     "ha-status",
-    "metrics",
     "plugins",
     "tools",
     "config",
@@ -122,6 +122,7 @@ pub const PATHS: &[PathHelp] = &[
     PathHelp { pattern: "capabilities", summary: "Tells what a token may do to paths." },
     PathHelp { pattern: "capabilities-self", summary: "Tells what the calling token may do to paths." },
     PathHelp { pattern: "capabilities-accessor", summary: "Tells what an accessor's token may do to paths." },
+    PathHelp { pattern: "metrics", summary: "Tells what the server counts of itself." },
     PathHelp { pattern: "internal/ui/mounts", summary: "Lists the mounts that the caller may know of." },
     PathHelp { pattern: "internal/ui/mounts/:path", summary: "Tells which mount serves a path." },
 ];
@@ -259,11 +260,12 @@ pub async fn handle(core: &Arc<Unsealed>, txn: &mut Transaction, call: Call<'_>)
             ["test", name] => gateway_test::handle(core, &call, name).await?,
             _ => return Err(Error::unsupported_path()),
         },
+        (Verb::Read, "metrics") if rest.is_empty() => metrics::read(core, &call).await?,
         (Verb::Read, "internal") => internal_ui::handle(core, &call, rest)?,
         (
             _,
             "seal" | "key-status" | "rotate" | "audit-hash" | "audit-head" | "health" | "seal-status"
-            | "init" | "unseal" | "leader",
+            | "init" | "unseal" | "leader" | "metrics",
         ) => {
             return Err(Error::unsupported_operation());
         }

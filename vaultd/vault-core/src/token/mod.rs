@@ -29,6 +29,7 @@ pub use create::{DEFAULT_POLICY, Issuer, NewToken, ROOT_POLICY, login_name};
 pub use entry::TokenEntry;
 pub use handle::{PATHS, SELF_PATHS, SUDO_PATHS, TokenCall};
 pub use id::TokenHash;
+pub(crate) use record::ACCESSORS;
 pub use sweep::SweepReport;
 pub use ttl::TtlDefaults;
 

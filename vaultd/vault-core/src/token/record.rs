@@ -29,7 +29,8 @@ pub(super) fn space() -> Space {
 }
 
 pub(super) const JOBS: &str = "token/job/";
-pub(super) const ACCESSORS: &str = "token/accessor/";
+/// One record for each token.
+pub(crate) const ACCESSORS: &str = "token/accessor/";
 pub(super) const ROLES: &str = "token/role/";
 pub(super) const CURSOR: &str = "token/cursor";
 pub(super) const GENERATION: &str = "token/generation";

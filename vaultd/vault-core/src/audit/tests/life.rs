@@ -351,7 +351,7 @@ fn a_refused_file_is_left_as_it_was_and_own_places_are_refused() {
     kept("audit/zeros", &[0; 4096]);
     kept("audit/notes", b"my notes\n");
     kept("audit/brace", b"{}");
-    let settings = Settings { audit_dirs: vec![root.to_path_buf()], own_places };
+    let settings = Settings { audit_dirs: vec![root.to_path_buf()], own_places, ..Settings::default() };
     let audit = Direct(Audit::start(settings, key(7), clock()).unwrap());
     let enable = |path: &Path| audit.enable(config(path, &[]), key(9), None);
     for name in [
