@@ -311,6 +311,7 @@ async fn the_reference_names_each_metric() {
     let page = Scrape::take(&v, &root).await;
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("| Name | Kind |").nth(1).unwrap();
     let rows = text.lines().filter_map(|l| l.strip_prefix("| `"));
     let mut told: Vec<&str> = rows.map(|l| l.split(['`', '{']).next().unwrap()).collect();
     let mut there = page.families();
@@ -372,4 +373,25 @@ async fn nothing_that_a_caller_makes_up_is_a_label() {
         .map(|(_, n)| n)
         .sum();
     assert!(refused >= NAMES as f64, "{refused}");
+}
+
+/// A reason that the gateway gives and the core does not know would be counted as `other`.
+#[test]
+fn each_reason_of_the_gateway_is_counted_by_its_name() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../vaultd");
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let known = read("vault-core/src/metrics/calls.rs");
+    let codes = read("vault-gateway/src/error.rs");
+    let codes = codes.split("fn as_str").nth(1).unwrap().split("fn status").next().unwrap();
+    let body = read("vault-gateway/src/body.rs");
+    let quoted = |text: &str, before: &str| -> Vec<String> {
+        text.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    };
+    let mut reasons = quoted(codes, "=> \"");
+    reasons.extend(quoted(&body, ".cut(\""));
+    reasons.extend(quoted(&body, "CALLER_LEFT: &str = \""));
+    assert!(reasons.len() >= 28, "{reasons:?}");
+    for reason in reasons {
+        assert!(known.contains(&format!("(\"{reason}\", ")), "{reason} is not counted");
+    }
 }

@@ -62,7 +62,10 @@ pub struct Page {
 }
 
 /// Takes the figures of one name.
-pub struct Series<'a>(&'a mut Family);
+pub struct Series<'a> {
+    families: &'a mut Vec<Family>,
+    at: usize,
+}
 
 impl Series<'_> {
     /// One figure of a counter or gauge.
@@ -82,7 +85,9 @@ impl Series<'_> {
 
     fn sample(&mut self, labels: &[(&'static str, &str)], value: Value) -> &mut Self {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        self.0.samples.push(Sample { labels, value });
+        if let Some(family) = self.families.get_mut(self.at) {
+            family.samples.push(Sample { labels, value });
+        }
         self
     }
 }
@@ -103,15 +108,12 @@ impl Page {
 
     /// The family of this name; it is there even when it gets no figure.
     fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) -> Series<'_> {
-        let at = match self.families.iter().position(|f| f.name == name) {
-            Some(at) => at,
-            None => {
-                self.families.push(Family { name, help, kind, samples: Vec::new() });
-                self.families.len() - 1
-            }
-        };
-        // There is one at `at`.
-        Series(&mut self.families[at])
+        let known = self.families.iter().position(|f| f.name == name);
+        let at = known.unwrap_or(self.families.len());
+        if known.is_none() {
+            self.families.push(Family { name, help, kind, samples: Vec::new() });
+        }
+        Series { families: &mut self.families, at }
     }
 
     pub fn families(&self) -> &[Family] {

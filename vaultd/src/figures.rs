@@ -8,8 +8,8 @@ use nix::sys::time::TimeValLike;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 use vault_gateway::Gateway;
+use vault_logical::{Clock, SystemClock, Timestamp};
 use vault_metrics::Page;
 
 /// A listener's certificate.
@@ -22,22 +22,21 @@ pub struct Certificate {
 
 /// Facts that stay as they are while the process lives.
 pub struct Process {
-    started: SystemTime,
+    started: Timestamp,
 }
 
 impl Process {
     /// Of the process that starts now.
     pub fn starts() -> Self {
-        Process { started: SystemTime::now() }
+        Process { started: SystemClock.now() }
     }
 
     /// Names as every Prometheus client library has them.
     pub fn put(&self, page: &mut Page) {
         page.gauge("vaultd.build_info", "1, with the version as a label.")
             .put(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.gauge("process_start_time_seconds", "When the process started, in Unix time.")
-            .put(&[], since.as_secs_f64());
+            .put(&[], self.started.unix_nanos() as f64 / 1e9);
         let mut cpu = page.counter("process_cpu_seconds_total", "CPU time, in the kernel and outside.");
         if let Ok(used) = getrusage(UsageWho::RUSAGE_SELF) {
             let micros = used.user_time().num_microseconds() + used.system_time().num_microseconds();

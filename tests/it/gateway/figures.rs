@@ -30,7 +30,7 @@ async fn calls_are_counted_by_service_status_and_phase() {
     assert_eq!(s.with(&jwt, "GET", "/openai/v1/rejects").await.status, 424);
     assert_eq!(s.with(&jwt, "GET", "/openai/other").await.status, 403);
     assert_eq!(s.with("hvs.unknown", "GET", "/openai/v1/x").await.status, 401);
-    assert_eq!(s.with(&jwt, "GET", "/nobody/v1/x").await.status, 404);
+    assert_eq!(s.with(&jwt, "GET", "/nobody/v1/x").await.status, 403);
     let login = json!({"role": "app", "jwt": jwt});
     s.v.post("auth/jwt/login", "", login).await.ok();
     s.v.post("auth/jwt/login", "", json!({"role": "app", "jwt": "a.b.c"})).await.expect(400);
@@ -59,7 +59,7 @@ async fn calls_are_counted_by_service_status_and_phase() {
         (failures("upstream_credential_rejected"), 1.0),
         (failures("upstream_unreachable"), 2.0),
         (failures("rate_limited"), 1.0),
-        ("vaultd_gateway_refused_total{reason=\"forbidden\"}".into(), 1.0),
+        ("vaultd_gateway_refused_total{reason=\"forbidden\"}".into(), 2.0),
         ("vaultd_gateway_masked_total{service=\"openai\"}".into(), 2.0),
         ("vaultd_gateway_calls_in_flight".into(), 0.0),
         ("vault_core_handle_login_request_count".into(), 2.0),

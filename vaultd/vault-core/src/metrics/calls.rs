@@ -42,6 +42,7 @@ const REASONS: &[(&str, usize)] = &[
     ("upstream_invalid", 2),
     ("upstream_stalled", 3),
     ("upstream_cut", 3),
+    ("caller_left", 3),
     ("credential_ended", 3),
     ("sealed", 3),
     ("internal", 0),
@@ -59,10 +60,10 @@ fn reason(code: &str) -> (usize, usize) {
 fn phase(c: &Completion) -> usize {
     match (c.error, c.outcome) {
         (None, Outcome::Done) => 4,
-        // The caller left.
-        (None, Outcome::Cut) if c.upstream_status == 0 => 2,
-        (None, Outcome::Cut) => 3,
         (None, Outcome::Refused) => 0,
+        // Whoever ended it: there was no answer yet.
+        (_, Outcome::Cut) if c.upstream_status == 0 => 2,
+        (None, Outcome::Cut) => 3,
         (Some(code), _) => reason(code).1,
     }
 }
@@ -168,7 +169,7 @@ impl Calls {
         for (service, s) in &all {
             series.times(&[("service", service)], s.duration.read());
         }
-        let counters: [(&str, &str, fn(&Service) -> &Counter); 3] = [
+        let counters: [(&str, &str, Of); 3] = [
             ("vaultd.gateway.masked_total", "Times the provider's key was masked in answers.", |s| &s.masked),
             ("vaultd.gateway.request_bytes_total", "Bytes of callers' bodies sent upstream.", |s| &s.sent),
             ("vaultd.gateway.response_bytes_total", "Bytes of bodies sent to callers.", |s| &s.received),
@@ -181,6 +182,9 @@ impl Calls {
         }
     }
 }
+
+/// One of a service's counters.
+type Of = fn(&Service) -> &Counter;
 
 /// Reasons that are shown from a service's first call on: alerts look for their increase.
 const ALWAYS: &[&str] = &["rate_limited", "upstream_credential_rejected", "upstream_unreachable"];
@@ -243,7 +247,8 @@ mod tests {
         for (completion, want) in [
             (c(Outcome::Done, 200, None), "done"),
             (c(Outcome::Cut, 200, None), "body"),
-            (c(Outcome::Cut, 0, None), "answer"),
+            (c(Outcome::Cut, 0, Some("caller_left")), "answer"),
+            (c(Outcome::Cut, 200, Some("caller_left")), "body"),
             (c(Outcome::Refused, 0, Some("rate_limited")), "prepare"),
             (c(Outcome::Refused, 0, Some("upstream_unreachable")), "connect"),
             (c(Outcome::Refused, 401, Some("upstream_credential_rejected")), "answer"),
