@@ -517,7 +517,11 @@ async fn a_test_names_the_step_that_fails_and_the_remedy() {
     let other = Pki::new().ca_pem;
     let none = json!({});
     for (got, words) in [
-        (test(&|_| {}, none.clone()).await, ["status: ", "rejects the key"]),
+        (test(&|_| {}, none.clone()).await, ["status: ", "apps get 424"]),
+        (
+            test(&|s| s["credential_rejected_status"] = json!([401, 403]), none.clone()).await,
+            ["status: ", "rejects the key"],
+        ),
         (test(&|s| s["ca_cert"] = json!(other), none.clone()).await, ["tls: ", "\"ca_cert\""]),
         (
             test(&|s| s["upstream"] = json!("https://localhost:1"), none.clone()).await,

@@ -78,7 +78,7 @@ pub const JWKS_MAX_KEYS: usize = 64;
 /// Shortest time between two fetches, whatever came of the first.
 pub const JWKS_MIN_INTERVAL: std::time::Duration = std::time::Duration::from_secs(15);
 /// Age at which a set is fetched again although it knows the key.
-pub const JWKS_FRESH: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+pub const JWKS_FRESH: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 /// Age beyond which a set that cannot be fetched again is no longer used.
 pub const JWKS_MAX_STALE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 /// Longest wait for a fetch.

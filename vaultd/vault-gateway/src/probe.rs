@@ -2,6 +2,7 @@
 //! about the one that failed. No body of the answer is shown, and none of its headers' values.
 
 use crate::body::BoxError;
+use crate::error::Code;
 use crate::head;
 use crate::limits::{CONNECT_DEADLINE, PROBE_DEADLINE};
 use crate::path;
@@ -79,9 +80,12 @@ impl Gateway {
     pub async fn probe(&self, call: ProbeCall) -> Vec<ProbeStep> {
         let mut steps = Steps(Vec::new());
         let sealing = self.closing(Box::pin(std::future::pending()));
-        tokio::select! {
-            _ = sealing => {}
-            _ = self.walk(&call, &mut steps) => {}
+        let sealed = tokio::select! {
+            _ = sealing => true,
+            _ = self.walk(&call, &mut steps) => false,
+        };
+        if sealed {
+            steps.fail("request", "the vault was sealed");
         }
         steps.0
     }
@@ -128,7 +132,7 @@ impl Gateway {
                 began.elapsed().as_millis()
             ),
         );
-        judge(steps, answer.status());
+        judge(steps, answer.status(), service);
         returned(steps, answer.headers(), &patterns);
         Ok(())
     }
@@ -269,16 +273,17 @@ fn version(v: Version) -> &'static str {
 }
 
 /// What the status says of the key.
-fn judge(steps: &mut Steps, status: StatusCode) {
+fn judge(steps: &mut Steps, status: StatusCode, service: &ServiceConfig) {
     let text = format!("{status}");
+    if service.credential_rejected_status.contains(&status.as_u16()) {
+        let code = Code::UpstreamCredentialRejected;
+        let text =
+            format!("{text}: the upstream rejects the key; apps get {} {}", code.status(), code.as_str());
+        steps.fail("status", text);
+        return;
+    }
     match status.as_u16() {
-        401 => {
-            steps.fail(
-                "status",
-                format!("{text}: the upstream rejects the key; apps get 502 upstream_credential_rejected"),
-            );
-        }
-        403 => steps.add(
+        401 | 403 => steps.add(
             "status",
             ProbeOutcome::Warning,
             format!("{text}: the key may not do this, or is not accepted"),
