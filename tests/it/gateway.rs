@@ -2,6 +2,7 @@
 
 mod answers;
 mod figures;
+mod headers;
 mod keys;
 
 use crate::support::upstream::{Seen, Upstream, whole};

@@ -113,9 +113,16 @@ mod tests {
         assert_eq!(read(home).unwrap().unwrap().expose_secret(), "hvs.one");
         assert_eq!(fs::metadata(path(home)).unwrap().permissions().mode() & 0o777, 0o600);
 
-        fs::set_permissions(path(home), fs::Permissions::from_mode(0o644)).unwrap();
-        let refused = read(home).unwrap_err();
-        assert!(refused.advice.unwrap().contains("chmod 600") && !refused.message.contains("hvs."));
+        // Any bit of the group's or of others', alone and with more.
+        for mode in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o660, 0o644, 0o777] {
+            fs::set_permissions(path(home), fs::Permissions::from_mode(mode)).unwrap();
+            let refused = read(home).map(|_| ()).expect_err(&format!("{mode:o}"));
+            assert!(refused.advice.unwrap().contains("chmod 600") && !refused.message.contains("hvs."));
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(path(home), fs::Permissions::from_mode(mode)).unwrap();
+            assert!(read(home).unwrap().is_some(), "{mode:o}");
+        }
         write(home, &"hvs.two".into()).unwrap();
         assert_eq!(read(home).unwrap().unwrap().expose_secret(), "hvs.two", "a new file has the right mode");
         assert_eq!(fs::read_dir(home).unwrap().count(), 1, "nothing is left beside it");

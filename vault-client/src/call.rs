@@ -2,7 +2,7 @@
 
 use crate::buffer;
 use crate::client::{Client, Preview};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, redirected};
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::retry;
 use crate::secret::SecretMap;
@@ -28,6 +28,10 @@ const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 ///
 /// Calls that change nothing when repeated (reads, lists, deletes) are tried again after a failed
 /// connection, 412, 429 and 503, with a growing wait; others never, unless said [`Call::idempotent`].
+///
+/// No redirect is followed, not even within the server: whoever can answer in the server's name, a proxy
+/// or a standby of another product, could otherwise send the token to a place of its choosing. The
+/// error says where the redirect leads ([`crate::Kind::Redirected`]).
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call<'a> {
     client: &'a Client,
@@ -318,5 +322,10 @@ fn absent<T: DeserializeOwned>(
 }
 
 fn refused(method: &Method, path: &str, answer: &transport::Incoming) -> Error {
-    Error::from_answer(answer.status, method.as_str(), path, &answer.body, answer.retry_after)
+    let mut error =
+        Error::from_answer(answer.status, method.as_str(), path, &answer.body, answer.retry_after);
+    if let (Error::Server { errors, .. }, Some(location)) = (&mut error, &answer.location) {
+        errors.push(redirected(location));
+    }
+    error
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     PermissionDenied,
     /// 404
     NotFound,
+    /// 300 to 399: the server names another place. It is not followed: see [`crate::Call`].
+    Redirected,
     /// 405 or 501: the server cannot do this.
     Unsupported,
     /// 412, or 400 for a check-and-set that did not match.
@@ -110,6 +112,7 @@ impl Error {
             Error::Protocol { .. } => Kind::Protocol,
             Error::Preview => Kind::Preview,
             Error::Server { status, errors, .. } => match status {
+                300..=399 => Kind::Redirected,
                 400 if mentions(errors, "check-and-set") => Kind::PreconditionFailed,
                 403 => Kind::PermissionDenied,
                 404 => Kind::NotFound,
@@ -163,6 +166,13 @@ impl Error {
     }
 }
 
+/// What to say of a redirect, which is not followed.
+pub(crate) fn redirected(location: &str) -> String {
+    plain(&format!(
+        "the server redirects to {location}; a redirect is not followed: give that server's address"
+    ))
+}
+
 fn mentions(errors: &[String], word: &str) -> bool {
     errors.iter().any(|e| e.to_ascii_lowercase().contains(word))
 }
@@ -190,6 +200,7 @@ mod tests {
     #[test]
     fn statuses_become_kinds() {
         for (status, body, kind) in [
+            (307, "", Kind::Redirected),
             (400, r#"{"errors":["bad"]}"#, Kind::InvalidRequest),
             (400, r#"{"errors":["check-and-set parameter did not match"]}"#, Kind::PreconditionFailed),
             (403, r#"{"errors":["permission denied"]}"#, Kind::PermissionDenied),

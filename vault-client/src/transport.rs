@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::limits::{DOWNLOAD_TIMEOUT, IDLE_CONNECTION_TTL, MAX_IDLE_CONNECTIONS, MAX_RESPONSE_BYTES};
 use crate::retry;
 use bytes::Bytes;
+use http::header::LOCATION;
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
@@ -39,6 +41,8 @@ pub(crate) struct Incoming {
     pub status: StatusCode,
     pub body: Zeroizing<Vec<u8>>,
     pub retry_after: Option<Duration>,
+    /// `Location` of a redirect.
+    pub location: Option<String>,
 }
 
 impl Transport {
@@ -65,9 +69,7 @@ impl Transport {
         let exchange = async {
             let answer = self.http.request(request).await.map_err(|e| self.unreachable(e))?;
             let (head, body) = answer.into_parts();
-            let retry_after = retry::retry_after(&head.headers);
-            let body = self.collect(body, path).await?;
-            Ok(Incoming { status: head.status, body, retry_after })
+            self.incoming(head, body, path).await
         };
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
@@ -94,9 +96,7 @@ impl Transport {
         let answer = answer.map_err(|_| late(DOWNLOAD_TIMEOUT))?.map_err(|e| self.unreachable(e))?;
         let (head, mut body) = answer.into_parts();
         if !head.status.is_success() {
-            let retry_after = retry::retry_after(&head.headers);
-            let body = self.collect(body, path).await?;
-            return Ok(Err(Incoming { status: head.status, body, retry_after }));
+            return self.incoming(head, body, path).await.map(Err);
         }
         let mut written = 0;
         loop {
@@ -109,6 +109,15 @@ impl Transport {
                 written += data.len() as u64;
             }
         }
+    }
+
+    async fn incoming(&self, head: Parts, body: hyper::body::Incoming, path: &str) -> Result<Incoming> {
+        let location = match head.status.is_redirection() {
+            true => head.headers.get(LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned),
+            false => None,
+        };
+        let retry_after = retry::retry_after(&head.headers);
+        Ok(Incoming { status: head.status, body: self.collect(body, path).await?, retry_after, location })
     }
 
     async fn collect(&self, mut body: hyper::body::Incoming, path: &str) -> Result<Zeroizing<Vec<u8>>> {

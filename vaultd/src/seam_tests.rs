@@ -226,9 +226,17 @@ async fn a_spent_token_calls_no_more_and_its_last_call_revokes_it() {
     let made = v.write("auth/token/create", json!({"policies": ["app"], "num_uses": 2})).await;
     let token = made["token"].as_str().expect("token");
     let accessor = json!({"accessor": made["accessor"]});
+    // Its accessor is listed as long as the token has not been revoked: one that is merely spent is.
+    let listed = async || {
+        let all = v.request(Verb::List, "auth/token/accessors/", &v.root, json!({})).await.expect("list");
+        let keys = all["data"]["keys"].as_array().expect("keys").clone();
+        keys.contains(&made["accessor"])
+    };
     v.granted(token).await;
     v.write("auth/token/lookup-accessor", accessor.clone()).await;
+    assert!(listed().await);
     let mut last = v.granted(token).await;
+    assert!(!listed().await, "the last call did not revoke the token");
     assert_eq!(v.invoke(token).await.err(), Some(ErrorKind::Unauthenticated), "a third call");
     let gone = v.request(Verb::Write, "auth/token/lookup-accessor", &v.root, accessor).await;
     assert!(gone.is_err(), "the token is still there");

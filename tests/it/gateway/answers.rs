@@ -4,7 +4,7 @@ use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An upstream that answers every request with the same bytes, whatever HTTP says about them.
-async fn raw_upstream(answer: impl Into<Vec<u8>>) -> String {
+pub(super) async fn raw_upstream(answer: impl Into<Vec<u8>>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answer: std::sync::Arc<Vec<u8>> = std::sync::Arc::new(answer.into());

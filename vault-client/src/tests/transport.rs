@@ -97,6 +97,62 @@ async fn only_safe_calls_are_repeated_and_only_where_it_may_help() {
     assert_eq!(arrivals(403, busy, false).await, (1, Some(Kind::PermissionDenied)));
 }
 
+/// Whatever a redirect says, the call ends with it: the token goes nowhere else, and nothing is
+/// asked a second time.
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_the_error_says_where_it_leads() {
+    let elsewhere = Server::fixed(200, OK).await;
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        for to in ["other", "plain", "/v1/secret/y", "y", "self"] {
+            let location: &'static str = match to {
+                "other" => format!("https://localhost:{}/v1/secret/x", elsewhere.port).leak(),
+                "plain" => format!("http://{}/v1/secret/x", plain.local_addr().unwrap()).leak(),
+                "self" => "",
+                other => other,
+            };
+            let server = Server::start(&["http/1.1"], move |s, n| {
+                let own = || &*format!("https://{}{}", s.header("host").unwrap(), s.target).leak();
+                let location = if location.is_empty() { own() } else { location };
+                Some(if n == 0 {
+                    Answer(status, vec![("location", location)], String::new())
+                } else {
+                    json(200, OK)
+                })
+            })
+            .await;
+            // Trusts both servers, as within a company.
+            let both = format!("{}{}", server.ca, elsewhere.ca);
+            let client = server.builder().ca_pem(both).build().unwrap();
+            let asked = |n: usize| {
+                let client = client.clone();
+                let seen = server.seen.clone();
+                async move {
+                    seen.lock().unwrap().clear();
+                    match n {
+                        0 => client.read("secret/x").await.err(),
+                        1 => client.write("secret/x", &serde_json::json!({"k": "v"})).await.err(),
+                        2 => client.delete("secret/x").await.err(),
+                        3 => client.list("secret").await.err(),
+                        4 => Call::read(&client, "sys/x").download(&mut Vec::new()).await.err(),
+                        _ => client.sys().health().await.err(),
+                    }
+                }
+            };
+            for n in 0..6 {
+                let e = asked(n).await.unwrap_or_else(|| panic!("{status} to {to}: call {n} was answered"));
+                assert_eq!((e.kind(), e.status()), (Kind::Redirected, Some(status)), "{status} to {to}: {e}");
+                let said = if location.is_empty() { "https://localhost" } else { location };
+                assert!(e.to_string().contains(said), "{e}");
+                assert_eq!(server.requests().len(), 1, "{status} to {to}: call {n} was sent again");
+            }
+        }
+    }
+    assert!(elsewhere.requests().is_empty(), "another server was asked");
+    let none = tokio::time::timeout(Duration::from_millis(50), plain.accept()).await;
+    assert!(none.is_err(), "another server was connected to");
+}
+
 #[tokio::test]
 async fn retry_after_is_honoured_within_bounds() {
     let server = Server::start(&["http/1.1"], |s, n| {

@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use secmem::{Arena, ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use storage::{Backend, StoreConfig};
 use tokio::sync::Semaphore;
 use vault_logical::{
-    Auth, Charge, Connection, Context, Data, Descriptor, Egress, EgressRequest, EgressResponse, Engine,
-    EngineKind, Error, ErrorKind, Factory, Operation, Request, Response, Result, SystemClock, Transport,
-    ViewExt,
+    Auth, Charge, Clock, Connection, Context, Data, Descriptor, Egress, EgressRequest, EgressResponse,
+    Engine, EngineKind, Error, ErrorKind, Factory, Operation, Request, Response, Result, SystemClock,
+    Timestamp, Transport, ViewExt,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -174,8 +174,19 @@ impl Hooks for NoHooks {
     }
 }
 
+/// The machine's clock, so many seconds ahead.
+#[derive(Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Duration::from_secs(self.0.load(Ordering::SeqCst)))
+    }
+}
+
 /// A directory over which cores come and go.
 struct Home {
+    clock: Arc<Ahead>,
     dir: tempfile::TempDir,
     keys: Mutex<Vec<String>>,
 }
@@ -214,7 +225,11 @@ impl Answer {
 
 impl Home {
     fn new() -> Home {
-        Home { dir: tempfile::tempdir().unwrap(), keys: Mutex::default() }
+        Home { clock: Arc::default(), dir: tempfile::tempdir().unwrap(), keys: Mutex::default() }
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
     async fn open(&self, factories: &'static [Factory], devices: Vec<DeviceConfig>) -> Vault {
@@ -227,7 +242,7 @@ impl Home {
                 journal: Default::default(),
             },
             arena: Arena::open(None).unwrap(),
-            clock: Arc::new(SystemClock),
+            clock: self.clock.clone(),
             factories,
             egress: Arc::new(NoEgress),
             ttl: TTL,

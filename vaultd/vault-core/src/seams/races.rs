@@ -58,6 +58,25 @@ async fn after_a_conflict_the_token_and_its_policies_are_asked_again() {
     v.read("again/wait").await.refused(ErrorKind::NotFound);
 }
 
+/// Expiry changes no record, so no pin notices it: the token is looked up again.
+#[tokio::test]
+async fn after_a_conflict_a_token_that_has_expired_meanwhile_is_denied() {
+    let home = Home::new();
+    let v = home.start("late").await;
+    let policy = format!("path \"late/*\" {{ {ALL_OF} }}");
+    v.write("sys/policies/acl/late", json!({ "policy": policy })).await.ok();
+    let made = v.write("auth/token/create", json!({"policies": ["late"], "ttl": "60s"})).await;
+    let token = made.token.unwrap();
+    let under_way = v.stopped_write("late/", "wait", &token).await;
+    home.pass(61);
+    v.call(Verb::Read, "auth/token/lookup-self", &token, Value::Null).await.denied();
+    v.write("sys/mounts/late/tune", json!({"description": "new"})).await.ok();
+    gate("late/").open.add_permits(16);
+    finished(under_way).await.denied();
+    v.read("late/wait").await.refused(ErrorKind::NotFound);
+    assert_eq!(gate("late/").runs.load(Ordering::SeqCst), 1, "not run again for a dead token");
+}
+
 #[tokio::test]
 async fn sys_rotate_rotates_once_however_often_its_transaction_runs() {
     let home = Home::new();
@@ -166,6 +185,12 @@ async fn a_login_mounts_ttls_bound_its_tokens_at_login_and_at_renewal() {
     let token = first.token.unwrap();
     let renewed = v.call(Verb::Write, "auth/token/renew-self", &token, json!({"increment": 9000})).await;
     assert!((1190..=1200).contains(&renewed.lease), "renewed to {}", renewed.lease);
+    // The bound counts from the login, whatever was renewed in between.
+    home.pass(1000);
+    let again = v.call(Verb::Write, "auth/token/renew-self", &token, json!({"increment": 9000})).await;
+    assert!((100..=200).contains(&again.lease), "renewed to {}", again.lease);
+    home.pass(200);
+    v.call(Verb::Write, "auth/token/renew-self", &token, json!({"increment": 9000})).await.denied();
 }
 
 #[tokio::test]
