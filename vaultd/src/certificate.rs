@@ -3,12 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vault_logical::Timestamp;
+use vault_logical::der::{GENERALIZED_TIME, OCTET_STRING, OID, Reader, SEQUENCE, UTC_TIME};
 
-const SEQUENCE: u8 = 0x30;
-const OCTET_STRING: u8 = 0x04;
-const OID: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 /// `version` of a certificate.
 const VERSION: u8 = 0xa0;
 /// `extensions` of a certificate.
@@ -31,31 +27,6 @@ pub struct Facts {
     pub names: Vec<String>,
     /// Addresses of its subjectAltName.
     pub addresses: Vec<IpAddr>,
-}
-
-/// One element after the other.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (len, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x83 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (bytes.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b)), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(len)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(t, _)| *t == tag).map(|(_, content)| content)
-    }
 }
 
 /// Reads a DER certificate; `None` when it is none.

@@ -7,6 +7,7 @@
 
 mod caller;
 mod clock;
+pub mod der;
 mod dispatch;
 mod egress;
 mod engine;
