@@ -1,9 +1,9 @@
 //! `patch`
 
+use super::write::send;
 use crate::context::Context;
-use crate::failure::{Failure, OK, Outcome};
-use crate::values;
-use vault_client::{Call, SecretMap};
+use crate::failure::{Failure, Outcome};
+use vault_client::Call;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,13 +23,7 @@ impl Args {
                 Failure::local("no field to change").advise("Write key=value, or -force to send nothing.")
             );
         }
-        let data = SecretMap::from(values::parse(&self.data, &mut cx.io)?);
-        let client = cx.client()?;
-        let call = cx.wrap(Call::patch(&client, &self.path).json(data.expose()))?;
-        match call.any().await? {
-            Some(answer) => cx.answer(&answer)?,
-            None => cx.say(&format!("Success! Data patched at: {}", self.path))?,
-        }
-        Ok(OK)
+        let done = format!("Success! Data patched at: {}", self.path);
+        send(cx, &self.data, |client| Call::patch(client, &self.path), &done).await
     }
 }

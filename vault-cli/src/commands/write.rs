@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::{Failure, OK, Outcome};
 use crate::values;
-use vault_client::{Call, SecretMap};
+use vault_client::{Call, Client, SecretMap};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,13 +23,24 @@ impl Args {
                 Failure::local("no field to write").advise("Write key=value, or -force to write nothing.")
             );
         }
-        let data = SecretMap::from(values::parse(&self.data, &mut cx.io)?);
-        let client = cx.client()?;
-        let call = cx.wrap(Call::write(&client, &self.path).json(data.expose()))?;
-        match call.any().await? {
-            Some(answer) => cx.answer(&answer)?,
-            None => cx.say(&format!("Success! Data written to: {}", self.path))?,
-        }
-        Ok(OK)
+        let done = format!("Success! Data written to: {}", self.path);
+        send(cx, &self.data, |client| Call::write(client, &self.path), &done).await
     }
+}
+
+/// Sends the fields with the call that `call` makes, and prints the answer; `done` where there is none.
+pub(super) async fn send(
+    cx: &mut Context<'_>,
+    fields: &[String],
+    call: impl for<'a> FnOnce(&'a Client) -> Call<'a>,
+    done: &str,
+) -> Outcome {
+    let data = SecretMap::from(values::parse(fields, &mut cx.io)?);
+    let client = cx.client()?;
+    let call = cx.wrap(call(&client).json(data.expose()))?;
+    match call.any().await? {
+        Some(answer) => cx.answer(&answer)?,
+        None => cx.say(done)?,
+    }
+    Ok(OK)
 }
