@@ -17,7 +17,7 @@ use vault_logical::{Data, Error, Response, Result, field};
 /// What a mount's token type is called where nothing was set.
 const TOKEN_TYPE: &str = "default-service";
 
-/// Every field that is taken or refused.
+/// Every field that is taken; [`UNBUILT`] are known as well.
 pub const FIELDS: &[&str] = &[
     "default_lease_ttl",
     "max_lease_ttl",
@@ -30,19 +30,9 @@ pub const FIELDS: &[&str] = &[
     "audit_non_hmac_response_keys",
     "passthrough_request_headers",
     "allowed_response_headers",
-    // Refused when they say something: see `UNBUILT`.
-    "allowed_managed_keys",
-    "user_lockout_config",
-    "plugin_name",
-    "plugin_version",
-    "override_pinned_version",
-    "identity_token_key",
-    "delegated_auth_accessors",
-    "trim_request_trailing_slashes",
-    "external_entropy_access",
 ];
 
-/// Documented by Vault or OpenBao and not built here.
+/// Documented by Vault or OpenBao and not built here: refused when they say something.
 const UNBUILT: &[&str] = &[
     "allowed_managed_keys",
     "user_lockout_config",
