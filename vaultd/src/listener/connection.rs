@@ -1,6 +1,7 @@
 //! One connection, from handshake to close.
 
 use super::Handler;
+use super::followed::Followed;
 use super::frames::Frames;
 use super::heads::Heads;
 use super::registry::{Activity, Admitted, Epoch, InFlight};
@@ -110,7 +111,10 @@ where
         .max_header_size(l::MAX_HEADER_BYTES)
         .max_buf_size(l::MAX_CONNECTION_BUFFER)
         .half_close(false)
-        .serve_connection(TokioIo::new(Heads::new(stream, Arc::clone(&admitted.activity))), service);
+        .serve_connection(
+            TokioIo::new(Followed::new(stream, Heads::new(Arc::clone(&admitted.activity)))),
+            service,
+        );
     supervise(connection, admitted, timeouts).await;
 }
 
@@ -146,7 +150,7 @@ where
         // A compression table would keep tokens for as long as the connection lives.
         .header_table_size(0)
         .keep_alive_timeout(l::H2_PING_TIMEOUT)
-        .serve_connection(TokioIo::new(Frames::new(stream)), service);
+        .serve_connection(TokioIo::new(Followed::new(stream, Frames::new())), service);
     supervise(connection, admitted, timeouts).await;
 }
 

@@ -5,14 +5,14 @@
 //! to what they ask for and receive. Who sends too many gets GOAWAY: the next frame that h2 reads is
 //! then one that it ends the connection for.
 
+use super::followed::Follow;
 use crate::limits::{
     H2_FRAMES_PER_REQUEST, H2_FRAMES_PER_SECOND, H2_SENT_BYTES_PER_FRAME, MAX_H2_CHEAP_FRAMES,
     MAX_H2_SAVED_FRAMES,
 };
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// Length of the connection preface.
@@ -61,21 +61,35 @@ impl Budget {
     }
 }
 
-/// Follows the bytes of a connection.
-struct Follower {
+/// Counts the cheap frames of a connection before h2 reads them.
+pub(super) struct Frames {
     /// Bytes that are no frame's head: the preface, and payloads.
     skip: u64,
     head: [u8; HEAD],
     have: usize,
     budget: Budget,
     over: bool,
+    /// How much of the frame that ends the connection was handed out.
+    ending: usize,
 }
 
-impl Follower {
-    fn new() -> Self {
-        Follower { skip: PREFACE, head: [0; HEAD], have: 0, budget: Budget::new(), over: false }
+impl Frames {
+    pub(super) fn new() -> Self {
+        Frames { skip: PREFACE, head: [0; HEAD], have: 0, budget: Budget::new(), over: false, ending: 0 }
     }
 
+    fn count(&mut self, kind: u8) {
+        match (kind, self.skip) {
+            (HEADERS, _) => self.budget.earn(H2_FRAMES_PER_REQUEST),
+            // Bounded by h2 itself.
+            (CONTINUATION, _) => {}
+            (DATA, n) if n > 0 => self.budget.earn(1),
+            _ => self.over |= !self.budget.spend(),
+        }
+    }
+}
+
+impl Follow for Frames {
     /// `Some(n)`: the peer is over its budget, and its next frame begins after `n` of these bytes.
     fn follow(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
@@ -105,92 +119,24 @@ impl Follower {
         (self.over && self.have == 0 && self.skip == 0).then_some(at)
     }
 
-    fn count(&mut self, kind: u8) {
-        match (kind, self.skip) {
-            (HEADERS, _) => self.budget.earn(H2_FRAMES_PER_REQUEST),
-            // Bounded by h2 itself.
-            (CONTINUATION, _) => {}
-            (DATA, n) if n > 0 => self.budget.earn(1),
-            _ => self.over |= !self.budget.spend(),
-        }
-    }
-
-    /// What the peer is sent, it will open windows for.
     fn sent(&mut self, bytes: usize) {
+        // What the peer is sent, it will open windows for.
         let frames = u32::try_from(bytes / H2_SENT_BYTES_PER_FRAME).unwrap_or(u32::MAX);
         self.budget.earn(frames.saturating_add(1));
     }
-}
-
-/// A byte stream whose cheap frames are counted before h2 reads them.
-pub(super) struct Frames<S> {
-    inner: S,
-    follower: Follower,
-    /// How much of the frame that ends the connection was handed out.
-    ending: Option<usize>,
-}
-
-impl<S> Frames<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Frames { inner, follower: Follower::new(), ending: None }
-    }
 
     /// The frame that ends it, then nothing more.
-    fn end(&mut self, given: usize, buf: &mut ReadBuf<'_>) {
-        let rest = TOO_LONG.get(given..).unwrap_or_default();
-        let n = rest.len().min(buf.remaining());
-        buf.put_slice(rest.get(..n).unwrap_or_default());
-        self.ending = Some(given + n);
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+    fn poll_end<S: AsyncWrite + Unpin>(
+        &mut self,
+        _inner: &mut S,
+        _cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(given) = self.ending {
-            self.end(given, buf);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let new = buf.filled().get(before..).unwrap_or_default();
-        if new.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(n) = self.follower.follow(new) {
-            buf.set_filled(before + n);
-            self.end(0, buf);
-        }
+        let rest = TOO_LONG.get(self.ending..).unwrap_or_default();
+        let n = rest.len().min(buf.remaining());
+        buf.put_slice(rest.get(..n).unwrap_or_default());
+        self.ending += n;
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
-        self.follower.sent(n);
-        Poll::Ready(Ok(n))
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
-        self.follower.sent(n);
-        Poll::Ready(Ok(n))
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
@@ -205,14 +151,14 @@ mod tests {
         out
     }
 
-    fn begun() -> Follower {
-        let mut f = Follower::new();
+    fn begun() -> Frames {
+        let mut f = Frames::new();
         assert_eq!(f.follow(&[b'x'; PREFACE as usize]), None);
         f
     }
 
     /// Frames until the follower has had enough, in pieces of this size; how many it took.
-    fn taken(f: &mut Follower, one: &[u8], frames: usize, piece: usize) -> usize {
+    fn taken(f: &mut Frames, one: &[u8], frames: usize, piece: usize) -> usize {
         for n in 0..frames {
             for part in one.chunks(piece) {
                 if f.follow(part).is_some() {

@@ -4,12 +4,13 @@
 //! then two parties see two different requests. So the bytes of heads are looked at on their way;
 //! those of bodies are only counted.
 
+use super::followed::Follow;
 use super::registry::Activity;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWrite, ReadBuf};
 
 /// What a refused connection is told before it is closed.
 const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 53\r\n\r\n{\"errors\":[\"a line of the head ends without CR LF\"]}\n";
@@ -161,30 +162,39 @@ impl Follower {
     }
 }
 
-/// A byte stream whose heads are checked before hyper reads them.
-pub(super) struct Heads<S> {
-    inner: S,
+/// Checks the heads of a connection before hyper reads them.
+pub(super) struct Heads {
     activity: Arc<Activity>,
     follower: Follower,
     /// How much of the refusal is written.
-    refusing: Option<usize>,
+    refused: usize,
 }
 
-impl<S> Heads<S> {
-    pub(super) fn new(inner: S, activity: Arc<Activity>) -> Self {
-        Heads { inner, activity, follower: Follower::default(), refusing: None }
+impl Heads {
+    pub(super) fn new(activity: Arc<Activity>) -> Self {
+        Heads { activity, follower: Follower::default(), refused: 0 }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
+impl Follow for Heads {
+    fn follow(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.follower.follow(bytes).err().map(|BareLineFeed| 0)
+    }
+
     /// Says why, unless an answer is under way, and ends the connection.
-    fn poll_refuse(&mut self, written: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut written = if self.activity.in_flight() > 0 { REFUSAL.len() } else { written };
+    fn poll_end<S: AsyncWrite + Unpin>(
+        &mut self,
+        inner: &mut S,
+        cx: &mut Context<'_>,
+        _buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let busy = self.activity.in_flight() > 0;
+        let mut written = if busy { REFUSAL.len() } else { self.refused };
         while let Some(rest) = REFUSAL.get(written..).filter(|r| !r.is_empty()) {
-            let n = match Pin::new(&mut self.inner).poll_write(cx, rest) {
+            let n = match Pin::new(&mut *inner).poll_write(cx, rest) {
                 Poll::Ready(n) => n?,
                 Poll::Pending => {
-                    self.refusing = Some(written);
+                    self.refused = written;
                     return Poll::Pending;
                 }
             };
@@ -193,53 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
             }
             written += n;
         }
-        self.refusing = Some(written);
-        ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        self.refused = written;
+        ready!(Pin::new(inner).poll_shutdown(cx))?;
         Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a line of the head ends without CR LF")))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(written) = self.refusing {
-            return self.poll_refuse(written, cx);
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let new = buf.filled().get(before..).unwrap_or_default();
-        match self.follower.follow(new) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(BareLineFeed) => {
-                buf.set_filled(before);
-                self.poll_refuse(0, cx)
-            }
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 

@@ -4,6 +4,7 @@
 //! (`SO_REUSEPORT`), so that a request never changes threads between socket and answer.
 
 mod connection;
+mod followed;
 mod frames;
 mod heads;
 mod registry;
