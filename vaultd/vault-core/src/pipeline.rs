@@ -426,30 +426,29 @@ impl Unsealed {
                 done.auth = Some(issued);
                 done.created = true;
             }
-            match txn.commit().await {
-                Ok(_) => {
-                    self.settle(&mut done).await?;
-                    return Ok(done);
-                }
+            let unanchored = match txn.commit().await {
+                Ok(_) => None,
                 // In force all the same: whatever follows a commit does.
-                Err(e @ CommitError::Unanchored(_)) => {
-                    if let Err(e) = self.settle(&mut done).await {
-                        tracing::error!(error = %e, "what follows an unanchored commit failed too");
-                    }
-                    if let After::AuditDisable(name) = &done.after {
-                        self.stop_device(name).await;
-                    }
-                    return Err(fault::commit(e));
-                }
+                Err(e @ CommitError::Unanchored(_)) => Some(e),
                 Err(e) => {
                     if let Some(name) = &done.undo_device {
                         self.audit.disable(name).await?;
                     }
-                    if !matches!(e, CommitError::Conflict) {
-                        return Err(fault::commit(e));
+                    match e {
+                        CommitError::Conflict => continue,
+                        e => return Err(fault::commit(e)),
                     }
                 }
+            };
+            let settled = self.settle(&mut done).await;
+            let Some(e) = unanchored else { return settled.map(|()| done) };
+            if let Err(e) = settled {
+                tracing::error!(error = %e, "what follows an unanchored commit failed too");
             }
+            if let After::AuditDisable(name) = &done.after {
+                self.stop_device(name).await;
+            }
+            return Err(fault::commit(e));
         }
         Err(fault::commit(CommitError::Conflict))
     }
