@@ -8,13 +8,13 @@ use crate::Error;
 use crate::descriptors::reserved;
 use crate::head::ClearHead;
 use crate::head::mac::{MAC_BYTES, Use, mac};
+use crate::journal::fs::{Dir, RealDir, replace};
 use crate::limits::MAX_ANCHOR_BYTES;
 use parking_lot::Mutex;
 use secmem::{Key, ct};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ use uuid::Uuid;
 mod tests;
 
 const VERSION: u32 = 1;
+const NAME: &str = "anchor";
+const TEMPORARY: &str = "anchor.new";
 
 /// How far the making of the vault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +183,10 @@ pub struct AnchorFile {
     volatile: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
+fn anchor_in(dir: &dyn Dir, bytes: &[u8]) -> io::Result<()> {
+    replace(dir, NAME, TEMPORARY, bytes)
+}
+
 #[cfg(test)]
 pub struct Hanging<'a> {
     _turn: parking_lot::MutexGuard<'a, ()>,
@@ -206,7 +212,7 @@ impl AnchorFile {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.dir.join("anchor")
+        self.dir.join(NAME)
     }
 
     fn error(&self, source: io::Error) -> Error {
@@ -245,19 +251,6 @@ impl AnchorFile {
             *kept.lock() = bytes;
             return Ok(());
         }
-        let temporary = self.dir.join("anchor.new");
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        // A new file of our own: never through a link, never one that others may read.
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let mut file = reserved(|| options.open(&temporary))?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary, self.path())?;
-        reserved(|| File::open(&self.dir))?.sync_all()
+        anchor_in(&RealDir::existing(&self.dir)?, &bytes)
     }
 }

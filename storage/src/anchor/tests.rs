@@ -1,5 +1,7 @@
 use super::*;
 use crate::fixture::arena;
+use crate::journal::sim::{Image, SimDisk};
+use std::fs;
 
 fn key(byte: u8) -> Key {
     arena().from_slice(&[byte; 32]).unwrap()
@@ -38,6 +40,40 @@ fn a_left_over_temporary_file_or_link_does_no_harm() {
     std::os::unix::fs::symlink(&victim, dir.path().join("anchor.new")).unwrap();
     AnchorFile::in_dir(dir.path()).write(&sample(1)).unwrap();
     assert_eq!(fs::read(&victim).unwrap(), b"keep");
+}
+
+/// The power fails at each call of a write: there is the anchor before it or the new one, never half
+/// of one, and the new one once the write has returned.
+#[test]
+fn a_power_cut_leaves_the_old_anchor_or_the_new_one() {
+    let images = |seed| (0..40).map(move |n| Image::Part(seed + n)).chain([Image::Synced, Image::Killed]);
+    let found = |disk: &SimDisk| {
+        let file = Dir::open(disk, NAME).ok()?;
+        let mut bytes = vec![0; 4096];
+        let n = file.read_at(0, &mut bytes).unwrap();
+        Some(Anchor::decode(&bytes[..n]).expect("half an anchor").seq)
+    };
+    let (old, new) = (sample(1).encode().unwrap(), sample(2).encode().unwrap());
+    let mut cuts = 0;
+    loop {
+        let disk = SimDisk::new();
+        anchor_in(&disk, &old).unwrap();
+        disk.cut_after(cuts);
+        let done = anchor_in(&disk, &new).is_ok();
+        for image in images(cuts as u64 * 1000) {
+            let after = disk.image(image);
+            let seq = found(&after).expect("no anchor at all");
+            assert!(seq == 2 || (seq == 1 && !done), "{seq} after a cut at call {cuts}, {image:?}");
+            // What is left of it is in nobody's way.
+            anchor_in(&after, &new).unwrap();
+            assert_eq!(found(&after.image(Image::Synced)), Some(2));
+        }
+        if done {
+            break;
+        }
+        cuts += 1;
+    }
+    assert_eq!(cuts, 6, "remove, create, write, sync, rename, sync");
 }
 
 #[test]

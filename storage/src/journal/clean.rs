@@ -7,7 +7,7 @@
 //! It is removed, durably, before an opened store writes anything.
 
 use super::frame::{self, JournalId, Link};
-use super::fs::Dir;
+use super::fs::{Dir, replace};
 use crate::physical::{Error, Result, Seq};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -36,11 +36,7 @@ impl Clean {
         b.extend_from_slice(&self.released.to_le_bytes());
         let check = frame::truncated(&Sha256::digest(&b));
         b.extend_from_slice(&check);
-        let file = dir.create(TEMPORARY)?;
-        file.write_at(0, &b)?;
-        file.sync()?;
-        dir.rename(TEMPORARY, NAME)?;
-        dir.sync()
+        replace(dir, NAME, TEMPORARY, &b)
     }
 
     pub(crate) fn read(dir: &dyn Dir) -> Result<Option<Self>> {

@@ -39,6 +39,22 @@ pub(crate) trait Dir: Send + Sync {
     fn available(&self) -> io::Result<u64>;
 }
 
+/// Puts a new file in the place of the one called `name`: whole, and on the disk when this returns. After
+/// a power cut there is the old one or the new one. `temporary` is its name until then; what is left of
+/// an earlier attempt goes, and a link there is not followed.
+pub(crate) fn replace(dir: &dyn Dir, name: &str, temporary: &str, bytes: &[u8]) -> io::Result<()> {
+    match dir.remove(temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = dir.create(temporary)?;
+    file.write_at(0, bytes)?;
+    file.sync()?;
+    drop(file);
+    dir.rename(temporary, name)?;
+    dir.sync()
+}
+
 /// A directory of the real file system.
 pub(crate) struct RealDir {
     path: PathBuf,
@@ -57,6 +73,11 @@ impl RealDir {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
+        Self::existing(path)
+    }
+
+    /// Opens a directory that is there.
+    pub(crate) fn existing(path: &Path) -> io::Result<Self> {
         Ok(RealDir { path: path.to_path_buf(), handle: reserved(|| fs::File::open(path))? })
     }
 }

@@ -115,6 +115,27 @@ fn is_padding(disk: &SimDisk, number: u64, byte: usize) -> bool {
     }
 }
 
+/// A frame that checks by itself, has the sequence that belongs there, and continues another history:
+/// each frame names the one before it, within a segment too.
+#[test]
+fn a_frame_of_another_history_is_noticed_within_a_segment() {
+    let pristine = SimDisk::new();
+    let w = journal(Arc::new(pristine.clone()), 1, 4);
+    let size = (w.active().unwrap().end as usize - super::segment::HEADER) / 4;
+    let name = segment_name(1);
+    for n in 0..4_usize {
+        let at = super::segment::HEADER + n * size;
+        let disk = pristine.image(Image::Killed);
+        let mut other = Builder::new();
+        other.push(Entry::Put { key: b"key", value: &(n as u64 + 100).to_be_bytes() });
+        other.push(Entry::Rider(b"told"));
+        let bytes = other.seal(&ID, n as Seq + 1, &[9; 16]).0.to_vec();
+        assert_eq!(bytes.len(), size, "it fits the place of the one that it takes");
+        disk.edit(&name, |b| b[at..at + size].copy_from_slice(&bytes));
+        assert!(matches!(replayed(&disk, 0), Err(Error::Corrupt(_))), "frame {n}: {:?}", replayed(&disk, 0));
+    }
+}
+
 #[test]
 fn a_swapped_or_missing_segment_is_noticed() {
     let disk = SimDisk::new();

@@ -4,9 +4,9 @@
 //! force by one atomic write of `CURRENT`; what it replaced stays until the restored store was opened and checked.
 
 use super::{Error, Result};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use crate::journal::fs::{RealDir, replace};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 const CURRENT: &str = "CURRENT";
@@ -103,10 +103,5 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn leave(dir: &Path, name: &str, text: &str) -> Result<()> {
-    let temporary = dir.join(format!("{name}.new"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
-    Ok(File::open(dir)?.sync_all()?)
+    Ok(replace(&RealDir::existing(dir)?, name, &format!("{name}.new"), text.as_bytes())?)
 }

@@ -11,9 +11,10 @@
 //! <path>/index.sled/ | index.redb  the index
 //! ```
 
+use crate::journal::fs::{RealDir, replace};
 use crate::physical::{Error, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -87,12 +88,8 @@ impl Layout {
 
     /// Leaves a note, durably.
     pub(crate) fn leave(&self, name: &str, text: &str) -> Result<()> {
-        let temporary = self.root.join(format!("{name}.tmp"));
-        let mut file = private().create(true).truncate(true).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.root.join(name))?;
-        Ok(File::open(&self.root)?.sync_all()?)
+        let dir = RealDir::existing(&self.root)?;
+        Ok(replace(&dir, name, &format!("{name}.tmp"), text.as_bytes())?)
     }
 
     /// Takes a note away, durably.
