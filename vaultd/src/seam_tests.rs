@@ -1,6 +1,8 @@
 //! The gateway's way into a whole vault: core, engines and caches together, through their public
 //! doors, on a clock that the test moves.
 
+mod upstream;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -242,6 +244,19 @@ async fn a_spent_token_calls_no_more_and_its_last_call_revokes_it() {
     assert!(gone.is_err(), "the token is still there");
     // The call that it was spent on goes on.
     lasts(&mut last.over).await;
+}
+
+/// All of them find the token before the first has spent it.
+#[tokio::test]
+async fn of_many_calls_at_once_as_many_go_out_as_the_token_has_uses() {
+    let v = Vault::new().await;
+    for uses in [1, 3] {
+        let token = v.token(&v.root, json!({"policies": ["app"], "num_uses": uses})).await;
+        let calls = futures_util::future::join_all((0..24).map(|_| v.invoke(&token))).await;
+        let (granted, refused): (Vec<_>, Vec<_>) = calls.into_iter().partition(Result::is_ok);
+        assert_eq!(granted.len(), uses);
+        assert!(refused.into_iter().all(|r| r.err() == Some(ErrorKind::Unauthenticated)));
+    }
 }
 
 #[tokio::test]

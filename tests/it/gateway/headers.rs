@@ -8,7 +8,6 @@ async fn answering(s: &Stage, head: &str, body: &str) {
     let url = raw_upstream(format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}")).await;
     let mut service = s.service(&Upstream { url, seen: Default::default() });
     service["ca_cert"] = json!("");
-    service["allow"] = json!([{"methods": ["GET", "HEAD"], "path": "/v1/*"}]);
     s.v.post("gateway/services/openai", &s.root, service).await.ok();
 }
 
@@ -16,7 +15,7 @@ async fn answering(s: &Stage, head: &str, body: &str) {
 async fn what_is_between_the_gateway_and_the_upstream_does_not_reach_the_caller() {
     let s = Stage::new().await;
     let jwt = s.issuer.jwt("alice");
-    // One by one: the test names them, not the list that it tests.
+    // One by one, by name. `transfer-encoding` is missing: `vaultd/src/seam_tests/upstream.rs` has it.
     for (name, value) in [
         ("connection", "keep-alive"),
         ("keep-alive", "timeout=5"),
@@ -41,11 +40,6 @@ async fn what_is_between_the_gateway_and_the_upstream_does_not_reach_the_caller(
         assert_eq!(a.headers["x-theirs"], "yes", "{name}");
         assert!(!a.headers.contains_key(name), "{name}: {:?}", a.headers);
     }
-    // Of an answer with a body it would be made anew; here it would speak of the upstream's.
-    answering(&s, "Transfer-Encoding: chunked\r\nX-Theirs: yes\r\n", "").await;
-    let a = s.with(&jwt, "HEAD", "/openai/v1/x").await;
-    assert_eq!((a.status, &a.headers["x-theirs"]), (200, &"yes".parse().unwrap()));
-    assert!(!a.headers.contains_key("transfer-encoding"), "{:?}", a.headers);
     // What the upstream calls its own hop's is, in any case and however it is listed.
     let head = "Connection: X-Hop, x-other\r\nConnection: close,X-THIRD\r\nX-Hop: 1\r\nX-Other: 1\r\nX-Third: 1\r\n\
                 X-Theirs: yes\r\nContent-Length: 2\r\n";

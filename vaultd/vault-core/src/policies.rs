@@ -176,3 +176,22 @@ fn decode(value: &[u8]) -> Result<String> {
         v => Err(Error::internal(format!("stored policy has version {v}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_compiled_of_policies_that_changed_meanwhile_is_not_kept() {
+        let (cache, names, acl) = (AclCache::new(), vec!["a".to_string()], Arc::new(Acl::new(&[])));
+        let before = cache.epoch.load(Ordering::Acquire);
+        cache.keep(&names, &acl, before);
+        assert!(cache.get(&names).is_some());
+        cache.clear();
+        assert!(cache.get(&names).is_none());
+        cache.keep(&names, &acl, before);
+        assert!(cache.get(&names).is_none(), "compiled before the change, kept after it");
+        cache.keep(&names, &acl, cache.epoch.load(Ordering::Acquire));
+        assert!(cache.get(&names).is_some());
+    }
+}

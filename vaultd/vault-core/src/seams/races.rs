@@ -69,7 +69,8 @@ async fn after_a_conflict_a_token_that_has_expired_meanwhile_is_denied() {
     let token = made.token.unwrap();
     let under_way = v.stopped_write("late/", "wait", &token).await;
     home.pass(61);
-    v.call(Verb::Read, "auth/token/lookup-self", &token, Value::Null).await.denied();
+    let now = v.call(Verb::Read, "auth/token/lookup-self", &token, Value::Null).await;
+    now.refused(ErrorKind::Unauthenticated);
     v.write("sys/mounts/late/tune", json!({"description": "new"})).await.ok();
     gate("late/").open.add_permits(16);
     finished(under_way).await.denied();
@@ -104,30 +105,36 @@ async fn a_policy_that_changes_while_it_is_compiled_is_not_kept_as_it_was() {
     let text = |cap: &str| {
         // Long, so that compiling takes its time.
         let filler: String =
-            (0..400).map(|i| format!("path \"filler/{i}/+/x\" {{ capabilities = [\"read\"] }}\n")).collect();
+            (0..1500).map(|i| format!("path \"filler/{i}/+/x\" {{ capabilities = [\"read\"] }}\n")).collect();
         json!({ "policy": format!("{filler}path \"stale/x\" {{ capabilities = [\"{cap}\"] }}") })
     };
     v.write("stale/x", json!({"k": 1})).await.ok();
     v.write("sys/policies/acl/flips", text("read")).await.ok();
-    let token = v.write("auth/token/create", json!({"policies": ["flips"]})).await.token.unwrap();
-    for _ in 0..25 {
+    // Tokens of which no ACL was compiled yet: each with a set of policies of its own.
+    let mut made = 0;
+    let mut fresh = async || {
+        made += 1;
+        let policies = json!({"policies": ["flips", format!("none-{made}")]});
+        v.write("auth/token/create", policies).await.token.unwrap()
+    };
+    for _ in 0..6 {
         for (capability, allowed) in [("deny", false), ("read", true)] {
-            let readers: Vec<_> = (0..3)
-                .map(|_| {
-                    let (v, token) = (v.clone(), token.clone());
-                    tokio::spawn(async move {
-                        for _ in 0..4 {
-                            let _ = v.call(Verb::Read, "stale/x", &token, Value::Null).await;
-                        }
-                    })
-                })
-                .collect();
+            let mut readers = Vec::new();
+            for n in 0..12 {
+                let (v, token) = (v.clone(), fresh().await);
+                readers.push(tokio::spawn(async move {
+                    // Spread over the time that the write takes, so that some compile what it replaces.
+                    tokio::time::sleep(Duration::from_millis(n * 4)).await;
+                    let _ = v.call(Verb::Read, "stale/x", &token, Value::Null).await;
+                    token
+                }));
+            }
             v.write("sys/policies/acl/flips", text(capability)).await.ok();
             for r in readers {
-                r.await.unwrap();
+                let token = r.await.unwrap();
+                let now = v.call(Verb::Read, "stale/x", &token, Value::Null).await;
+                assert_eq!(now.result.is_ok(), allowed, "after {capability} was acknowledged");
             }
-            let now = v.call(Verb::Read, "stale/x", &token, Value::Null).await;
-            assert_eq!(now.result.is_ok(), allowed, "after {capability} was acknowledged");
         }
     }
 }
@@ -190,7 +197,8 @@ async fn a_login_mounts_ttls_bound_its_tokens_at_login_and_at_renewal() {
     let again = v.call(Verb::Write, "auth/token/renew-self", &token, json!({"increment": 9000})).await;
     assert!((100..=200).contains(&again.lease), "renewed to {}", again.lease);
     home.pass(200);
-    v.call(Verb::Write, "auth/token/renew-self", &token, json!({"increment": 9000})).await.denied();
+    let gone = v.call(Verb::Write, "auth/token/renew-self", &token, json!({"increment": 9000})).await;
+    gone.refused(ErrorKind::Unauthenticated);
 }
 
 #[tokio::test]
