@@ -80,6 +80,45 @@ async fn a_second_spelling_of_a_name_passes_no_policy() {
     assert_eq!(made["auth"]["policies"], json!(["default", "keeper"]));
 }
 
+/// `sys/auth/jwt/tune` and `sys/mounts/auth/jwt/tune` are two names of one thing.
+#[tokio::test]
+async fn a_login_methods_settings_are_judged_by_both_of_their_names() {
+    let home = Home::new("memory");
+    let v = home.start();
+    let (root, _) = v.ready().await;
+    with_jwt(&v, &root).await;
+    let (one, other) = ("sys/auth/jwt/tune", "sys/mounts/auth/jwt/tune");
+    let body = json!({"description": "theirs"});
+    for (name, granted, denied, statuses) in [
+        // A grant reaches the name that it is for, with `sudo`, which either name needs.
+        ("wide", "sys/mounts/*", "", [403, 204]),
+        ("narrow", "sys/auth/jwt/tune", "", [204, 403]),
+        // A denied name is denied by the other.
+        ("kept", "sys/*", "sys/auth/*", [403, 403]),
+        ("exact", "sys/*", "sys/mounts/auth/jwt/tune", [403, 403]),
+        ("plus", "sys/*", "sys/auth/+/tune", [403, 403]),
+        ("elsewhere", "sys/*", "sys/auth/other/*", [204, 204]),
+    ] {
+        let mut policy =
+            format!("path \"{granted}\" {{ capabilities = [\"read\", \"update\", \"sudo\"] }}\n");
+        if !denied.is_empty() {
+            policy += &format!("path \"{denied}\" {{ capabilities = [\"deny\"] }}\n");
+        }
+        let weak = v.token_with(&root, &format!("weak-{name}"), &policy.replace(", \"sudo\"", "")).await;
+        let token = v.token_with(&root, name, &policy).await;
+        for (path, status) in [one, other].into_iter().zip(statuses) {
+            let a = v.post(path, &token, body.clone()).await;
+            assert_eq!(a.status, status, "{name}: {path}: {}", a.text);
+            v.post(path, &weak, body.clone()).await.expect(403);
+            let read = v.get(path, &token).await;
+            assert_eq!(read.status < 300, status == 204, "{name}: GET {path}: {}", read.text);
+            let said = v.post("sys/capabilities", &root, json!({"token": token, "path": path})).await.ok();
+            let can = said["capabilities"].as_array().unwrap().contains(&json!("update"));
+            assert_eq!(can, status == 204, "{name}: {path}: {said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_get_of_a_folder_is_judged_under_the_folder() {
     let home = Home::new("memory");

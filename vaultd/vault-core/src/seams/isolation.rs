@@ -88,13 +88,20 @@ async fn a_policy_that_cannot_be_read_denies_its_tokens_and_no_others() {
     let rule = "path \"broken-policy/*\" { capabilities = [\"create\", \"update\", \"read\"] }";
     let (one, two) = (v.token("one", rule).await, v.token("two", rule).await);
     let core = v.handle.core().unsealed().unwrap();
-    for text in ["not a record", "{\"v\":9,\"text\":\"\"}", "{\"v\":1,\"text\":\"path {\"}"] {
+    // Written by an earlier version, which read policies by HCL 2's grammar.
+    let earlier = "path \"broken-policy/*\" { capabilities = ([\"create\", \"update\", \"read\"]) }";
+    let earlier = json!({"v": 1, "text": earlier}).to_string();
+    for text in ["not a record", "{\"v\":9,\"text\":\"\"}", "{\"v\":1,\"text\":\"path {\"}", &earlier] {
         let mut txn = core.store.begin();
         txn.put(Space::core(), "policy/one", Zeroizing::new(text.as_bytes().to_vec())).unwrap();
         txn.commit().await.unwrap();
         v.call(Verb::Write, "broken-policy/a", &one, json!({"k": 1})).await.denied();
         v.call(Verb::Write, "broken-policy/a", &two, json!({"k": 1})).await.ok();
     }
+    // Its text is there to be rewritten.
+    let text = v.read("sys/policies/acl/one").await.ok()["policy"].as_str().unwrap().to_string();
+    assert!(text.contains("([\"create\""), "{text}");
+    v.write("sys/policies/acl/one", json!({ "policy": text })).await.refused(ErrorKind::InvalidRequest);
     v.write("sys/policies/acl/one", json!({ "policy": rule })).await.ok();
     v.call(Verb::Write, "broken-policy/a", &one, json!({"k": 1})).await.ok();
 }
