@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// How long a test waits for anything before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A name that the server's certificate has and no address leads to.
+pub const CERTIFIED: &str = "certified.test";
+
 /// A CA and a certificate for localhost, in PEM, in a directory of their own.
 pub struct Pki {
     pub dir: tempfile::TempDir,
@@ -46,7 +49,8 @@ impl Pki {
 
     fn issue(&self, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>, name: &str) {
         let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        let names = ["localhost", "127.0.0.1", CERTIFIED].map(str::to_owned).to_vec();
+        let params = rcgen::CertificateParams::new(names).unwrap();
         let cert = params.signed_by(&key, issuer).unwrap();
         std::fs::write(self.path(&format!("{name}.pem")), cert.pem()).unwrap();
         let path = self.path(&format!("{name}-key.pem"));
