@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use vault_gateway::{CallCaps, Gateway, Settings};
-use vault_logical::ServiceConfig;
+use vault_logical::{RefusedCall, ServiceConfig};
 
 /// The vault's word on a call, with another upstream: one that no service may be stored with.
 struct Elsewhere {
@@ -30,8 +30,8 @@ impl Dispatch for Elsewhere {
         grant.service = Arc::new(service);
         Ok(grant)
     }
-    async fn refuse(&self, path: &str, from: &Connection, why: &'static str) -> vault_logical::Result<()> {
-        self.inner.refuse(path, from, why).await
+    async fn refuse(&self, call: RefusedCall<'_>) -> vault_logical::Result<()> {
+        self.inner.refuse(call).await
     }
 }
 
