@@ -82,6 +82,20 @@ fn certificates_that_clients_refuse() {
 }
 
 #[test]
+fn a_certificate_behind_the_first_has_its_time_too() {
+    let place = Place::new();
+    place.certificate(&[], 2020, 2021);
+    let behind = fs::read_to_string(place.path("cert.pem")).expect("read");
+    place.certificate(&["localhost"], 2024, 4000);
+    let leaf = fs::read_to_string(place.path("cert.pem")).expect("read");
+    fs::write(place.path("cert.pem"), format!("{leaf}{behind}")).expect("write");
+    // That it has no name is nobody's business: clients ask the first one.
+    let said = place.says(&place.text());
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[0].starts_with("6: certificate 2 of ") && said[0].contains("expired on 2021"), "{said:#?}");
+}
+
+#[test]
 fn keys_that_do_not_fit_or_are_open() {
     let place = Place::new();
     let key = fs::read(place.path("key.pem")).expect("key");
@@ -118,6 +132,14 @@ fn places_that_are_taken_or_missing() {
     place.mode("data", 0o755);
     place.refused(&text, &["2 is open to others (mode 0755)"]);
     place.mode("data", 0o700);
+    fs::create_dir(place.path("state")).expect("mkdir");
+    place.mode("state", 0o750);
+    let state = format!("state_dir = \"{}\"\n{text}", place.path("state").display());
+    place.refused(&state, &["1 is open to others (mode 0750)"]);
+    place.mode("state", 0o700);
+    assert!(place.says(&state).is_empty());
+    fs::write(place.path("file"), "x").expect("write");
+    place.refused(&text.replace("audit/log", "file/log"), &["15 is not a directory"]);
     let typo = text.replace("audit/log", "adit/log");
     place.refused(&typo, &[&format!("15 did you mean {}?", place.path("audit").display())]);
     let typo = text.replacen("key.pem", "kye.pem", 1);

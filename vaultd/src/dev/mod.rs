@@ -320,18 +320,21 @@ mod tests {
         }
         assert!(!home.path().join("dev").exists(), "nothing was begun");
         let dir = home.path().join("dev");
-        Dev::open(&dir, "127.0.0.1:8200".parse().expect("address"), free)
-            .map(|_| ())
-            .or_else(|e| match e {
-                DevError::PortTaken { .. } => open(&dir).map(|_| ()),
-                e => Err(e),
-            })
-            .expect("made");
+        // A port that was free a moment ago; somebody may be quicker.
+        let api = loop {
+            let found = TcpListener::bind(ANY).and_then(|l| l.local_addr()).expect("a free port");
+            match Dev::open(&dir, found, free).map(|_| ()) {
+                Ok(()) => break found,
+                Err(e) => assert!(matches!(e, DevError::PortTaken { .. }), "{e}"),
+            }
+        };
         let config = fs::read_to_string(dir.join("vaultd.hcl")).expect("config");
         let running = std::os::unix::net::UnixListener::bind(dir.join("vaultd.sock")).expect("socket");
         let text = open(&dir).map(|_| ()).expect_err("runs already").to_string();
         assert!(
-            text.contains("runs already") && text.contains("Ctrl-C") && text.contains("--dir "),
+            text.contains(&format!("runs already at https://{api}."))
+                && text.contains("Ctrl-C")
+                && text.contains("--dir "),
             "{text}"
         );
         assert_eq!(fs::read_to_string(dir.join("vaultd.hcl")).expect("config"), config, "left alone");
