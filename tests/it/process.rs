@@ -1,9 +1,10 @@
 //! The process as its surroundings see it: signals, the service manager, the journal, the config
 //! checker, the directories it finds.
 
-use crate::support::{CERTIFIED, Home, PATIENCE, Pki, binary};
+use crate::support::{CERTIFIED, Home, PATIENCE, Pki, binary, send};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,13 +12,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// A daemon under a service manager that this test plays, its stderr in a file that passes for the
 /// journal.
 struct Supervised {
     child: Child,
-    manager: UnixDatagram,
+    /// What it told the service manager.
+    messages: Receiver<String>,
     log: PathBuf,
     /// `https://address` or `http://address` of each API listener.
     api: Vec<String>,
@@ -28,7 +31,16 @@ impl Supervised {
         let socket = home.path("notify");
         let _ = fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).unwrap();
-        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Read all the time: where the queue is full, the daemon does not wait, and a message is lost.
+        let (tx, messages) = channel();
+        std::thread::spawn(move || {
+            let mut text = [0; 512];
+            while let Ok(n) = manager.recv(&mut text) {
+                if tx.send(String::from_utf8_lossy(&text[..n]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
         let log = home.path("stderr");
         let stderr = fs::File::create(&log).unwrap();
         let about = stderr.metadata().unwrap();
@@ -45,7 +57,7 @@ impl Supervised {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("vaultd ready:"), "{line}: {}", fs::read_to_string(&log).unwrap());
         let api = line.split(' ').filter_map(|w| w.trim().strip_prefix("api=")).map(str::to_owned).collect();
-        Supervised { child, manager, log, api }
+        Supervised { child, messages, log, api }
     }
 
     fn signal(&self, signal: Signal) {
@@ -54,18 +66,18 @@ impl Supervised {
 
     /// The next message that is not a sign of life.
     fn told(&self) -> String {
+        let until = Instant::now() + PATIENCE;
         loop {
             let text = self.heard();
             if text != "WATCHDOG=1" {
                 return text;
             }
+            assert!(Instant::now() < until, "nothing but signs of life");
         }
     }
 
     fn heard(&self) -> String {
-        let mut text = [0; 512];
-        let n = self.manager.recv(&mut text).expect("a message to the service manager");
-        String::from_utf8_lossy(&text[..n]).into_owned()
+        self.messages.recv_timeout(PATIENCE).expect("a message to the service manager")
     }
 
     fn log(&self) -> String {
@@ -73,19 +85,25 @@ impl Supervised {
     }
 
     fn logged(&self, what: &str) {
+        self.logged_times(what, 1);
+    }
+
+    fn logged_times(&self, what: &str, times: usize) {
         let until = Instant::now() + PATIENCE;
-        while !self.log().contains(what) {
+        while self.log().matches(what).count() < times {
             assert!(Instant::now() < until, "{what} is not in the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    fn reload(&self) {
+    /// The status that it is ready with again.
+    fn reload(&self) -> String {
         self.signal(Signal::SIGHUP);
         let reloading = self.told();
         let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("RELOADING with its time");
         assert!(usec.parse::<u64>().unwrap() > 0);
-        assert!(self.told().starts_with("READY=1\n"));
+        let ready = self.told();
+        ready.strip_prefix("READY=1\nSTATUS=").expect("READY with a status").to_owned()
     }
 
     fn stop(mut self) {
@@ -131,11 +149,24 @@ async fn a_service_manager_hears_of_every_turn_and_the_journal_gets_priorities()
     home.pki.renew();
     home.extra += "log_level = \"debug\"\n";
     home.config();
-    s.reload();
+    assert_eq!(s.reload(), "sealed");
     let new = shown(&home.pki, &s.api[0]).await;
     assert_ne!(old, new, "the certificate was reloaded");
     s.logged("certificate reloaded");
     assert!(!s.log().contains("it counts after a restart"), "{}", s.log());
+
+    // The level counts at once.
+    // One certificate for the API, one for the gateway.
+    let reloaded = 2;
+    s.logged_times("certificate reloaded", reloaded);
+    home.extra = home.extra.replace("log_level = \"debug\"", "log_level = \"error\"");
+    home.config();
+    s.reload();
+    home.extra = home.extra.replace("log_level = \"error\"", "log_level = \"debug\"");
+    home.config();
+    s.reload();
+    s.logged_times("certificate reloaded", 2 * reloaded);
+    assert_eq!(s.log().matches("certificate reloaded").count(), 2 * reloaded, "INFO under level \"error\"");
 
     // One that cannot be read leaves the old one in force.
     fs::write(home.pki.path("server.pem"), "nonsense").unwrap();
@@ -146,6 +177,14 @@ async fn a_service_manager_hears_of_every_turn_and_the_journal_gets_priorities()
     assert_eq!(shown(&home.pki, &s.api[0]).await, new);
     s.logged("\"max_lease_ttl\" has changed; it counts after a restart");
     assert!(!s.log().contains("\"log_level\" has changed"));
+
+    let post = async |path: &str, body: Value| {
+        let (target, body) = (format!("/v1/{path}"), body.to_string().into_bytes());
+        send(&s.api[0], &home.pki.client_config(), "POST", &target, &[], body).await.ok()
+    };
+    let made = post("sys/init", json!({"secret_shares": 1, "secret_threshold": 1})).await;
+    assert_eq!(post("sys/unseal", json!({"key": made["keys"][0]})).await["sealed"], false);
+    assert_eq!(s.reload(), "unsealed");
 
     let log = s.log();
     for line in log.lines() {
@@ -219,7 +258,7 @@ fn a_listener_without_tls_answers_to_its_own_names_only() {
 }
 
 fn run(args: &[&str]) -> (Option<i32>, String) {
-    let out = Command::new(binary("vaultd")).args(args).output().unwrap();
+    let out = Command::new(binary("vaultd")).args(args).env_remove("JOURNAL_STREAM").output().unwrap();
     (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
@@ -234,6 +273,27 @@ fn a_store_that_is_open_to_others_is_not_opened() {
     assert_eq!(code, Some(69), "{text}");
     assert!(text.contains("is open to others (mode 0755)") && text.contains("chmod 0700"), "{text}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "nothing was made in it");
+}
+
+/// Another stderr than the journal's: whoever reads it has no use for priorities.
+#[test]
+fn only_the_journal_is_told_priorities() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stderr");
+    let missing = dir.path().join("missing.hcl");
+    for (own, prefix) in [(true, "<3>"), (false, missing.to_str().unwrap())] {
+        let stderr = fs::File::create(&path).unwrap();
+        let about = stderr.metadata().unwrap();
+        let inode = if own { about.ino() } else { about.ino() + 1 };
+        let mut command = Command::new(binary("vaultd"));
+        command.arg("check-config").arg(&missing).stderr(stderr);
+        let status = command.env("JOURNAL_STREAM", format!("{}:{inode}", about.dev())).status().unwrap();
+        assert_eq!(status.code(), Some(64));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(prefix), "{text}");
+    }
+    let (_, text) = run(&["check-config", missing.to_str().unwrap()]);
+    assert!(text.starts_with(missing.to_str().unwrap()), "without a journal: {text}");
 }
 
 #[test]
