@@ -120,7 +120,7 @@ async fn what_is_not_built_says_so() {
     let v = home.start();
     let (root, _) = v.ready().await;
     for (method, path) in [
-        ("GET", "sys/metrics"),
+        ("GET", "sys/monitor"),
         ("POST", "sys/wrapping/wrap"),
         ("PUT", "sys/leases/renew"),
         ("GET", "sys/quotas/config"),

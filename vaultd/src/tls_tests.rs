@@ -126,6 +126,16 @@ fn a_bad_certificate_keeps_the_old_one() {
     fs::write(&files.key, &new.key).expect("write");
     server.reload().expect("both halves");
     assert!(serves(&new) && !serves(&old));
+
+    let key = rcgen::KeyPair::generate().expect("key");
+    let mut short = rcgen::CertificateParams::new(vec!["localhost".into()]).expect("names");
+    short.not_after = rcgen::date_time_ymd(2040, 5, 6);
+    fs::write(&files.cert, short.self_signed(&key).expect("certificate").pem()).expect("write");
+    fs::write(&files.key, key.serialize_pem()).expect("write");
+    let before = server.expires().expect("it has an end").unix_secs();
+    server.reload().expect("reload");
+    let after = server.expires().expect("it has an end");
+    assert!(after.rfc3339() == "2040-05-06T00:00:00Z" && after.unix_secs() != before);
 }
 
 #[test]

@@ -34,6 +34,9 @@ async fn a_large_folder_lists_in_order_and_in_pages() {
     assert_eq!(paged, all);
     assert!(store.list(space(), "big", None, 0).await.unwrap().is_empty());
     assert_eq!(store.list(space(), "", None, 5).await.unwrap(), ["big/"]);
+    for (dir, most, count) in [("big", u64::MAX, 2700), ("big/", 10, 10), ("", 2701, 2700), ("none", 9, 0)] {
+        assert_eq!(store.count(space(), dir, most).await.unwrap(), count, "{dir}");
+    }
 }
 
 #[tokio::test]
@@ -45,6 +48,7 @@ async fn a_record_and_a_folder_may_share_a_name() {
     }
     assert_eq!(store.list(space(), "", None, 9).await.unwrap(), ["a", "a/", "z"]);
     assert_eq!(store.list(space(), "", Some("a"), 9).await.unwrap(), ["a/", "z"]);
+    assert_eq!(store.count(space(), "", 9).await.unwrap(), 4);
     assert_eq!(store.list(space(), "a", None, 9).await.unwrap(), ["b", "b/"]);
     assert!(store.list(space(), "a/b/c", None, 9).await.unwrap().is_empty());
     assert!(store.list(space(), "nothing", None, 9).await.unwrap().is_empty());

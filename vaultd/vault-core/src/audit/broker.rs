@@ -95,6 +95,11 @@ impl Inner {
         if self.closed.load(Ordering::Acquire) { Err(AuditError::Sealed) } else { Ok(()) }
     }
 
+    #[cfg(test)]
+    pub(super) fn meters(&self) -> Arc<Meters> {
+        self.meters.clone()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -1,6 +1,7 @@
 //! Tests of what joins the layers: a whole core behind its public API ([`Exchange`]), with an
 //! engine that can be stopped in the middle of a request.
 
+mod figures;
 mod isolation;
 mod races;
 

@@ -27,6 +27,22 @@ fn every_single_fault_leaves_no_proof_without_a_record() {
     }
 }
 
+/// What no device takes is counted, and what one takes is not.
+#[test]
+fn what_is_not_recorded_is_counted() {
+    let (audit, memory, _clock) = with_memory(&[("sync", "always")]);
+    let meters = audit.0.0.meters();
+    let failures = || (meters.request_failures.get(), meters.response_failures.get());
+    let first = audit.request(&entry(1)).unwrap();
+    assert_eq!((failures(), meters.requests.read().count), ((0, 0), 1));
+    memory.fail(0, None, false);
+    assert!(audit.response(first, &ResponseEntry::new(&entry(1)), ()).is_err());
+    assert_eq!(failures(), (0, 1));
+    assert!(audit.request(&entry(2)).is_err() && audit.request(&entry(3)).is_err());
+    assert_eq!((failures(), meters.responses.read().count), ((2, 1), 1));
+    assert_eq!(meters.requests.read().count, 3);
+}
+
 fn one_fault(k: u64, count: Option<u64>, torn: bool, truncate: bool) {
     let (audit, memory, clock) = with_memory(&[("sync", "always")]);
     let before = memory.calls();
