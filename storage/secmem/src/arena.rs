@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
@@ -212,9 +212,13 @@ impl Arena {
     ///
     /// Blocks the thread while it waits, except inside a closure on a key, where it does not wait.
     pub fn wipe(&self) {
+        self.wipe_within(WIPE_WAIT);
+    }
+
+    fn wipe_within(&self, wait: Duration) {
         self.memory.slab.write().wipe(|slot| slot.scope().is_within(&self.scope));
         if !self.memory.stacks.is_current() {
-            let deadline = Instant::now() + WIPE_WAIT;
+            let deadline = Instant::now() + wait;
             while self.scope.running.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
                 std::thread::sleep(WIPE_POLL);
             }
