@@ -6,6 +6,7 @@
 mod access;
 mod anchored;
 mod audit;
+mod audit_down;
 mod descriptors;
 mod examples;
 mod gateway;

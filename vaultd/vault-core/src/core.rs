@@ -103,7 +103,7 @@ pub struct Core {
     /// Init and unseal run one at a time.
     pub(crate) ceremony: tokio::sync::Mutex<Progress>,
     /// Attempts made while sealed; the first records after unseal.
-    pub(crate) ring: SealedRing,
+    pub(crate) ring: Arc<SealedRing>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) collector: Arc<Collector>,
     /// The last page that was given to somebody without a token, in each form.
@@ -140,7 +140,7 @@ impl Core {
             store,
             unsealed: ArcSwapOption::empty(),
             ceremony: tokio::sync::Mutex::new(Progress::default()),
-            ring: SealedRing::default(),
+            ring: Arc::default(),
         }))
     }
 

@@ -5,7 +5,7 @@ use crate::audit::{Audit, DeviceConfig, Head, Origin};
 use crate::core::HeadExport;
 use crate::fault;
 use nix::fcntl::OFlag;
-use secmem::Zeroizing;
+use secmem::{Key, Zeroizing};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -38,27 +38,37 @@ fn path(name: &str) -> String {
     format!("{FOLDER}{}", hex::encode(name.trim_end_matches('/')))
 }
 
-/// Enables the devices of the config file, then those enabled through the API. A device that
-/// cannot be opened stops the unseal: requests would otherwise go unrecorded.
+/// Enables the devices of the config file, then those enabled through the API. None of them keeps
+/// the vault from unsealing: one that cannot be opened, or whose record cannot be read, takes
+/// nothing, and where no other does, requests are refused.
 pub async fn bring_up(store: &Store, audit: &Audit, from_file: &[DeviceConfig]) -> Result<()> {
-    let heads = heads(store).await?;
-    let stored = all(store).await?;
-    for config in from_file.iter().cloned().chain(stored) {
-        enable(store, audit, config, &heads).await?;
+    let heads = heads(store).await?.unwrap_or_else(|| {
+        tracing::error!(
+            "the stored heads of the audit logs cannot be read: nothing will say what the logs lack"
+        );
+        Vec::new()
+    });
+    let mut devices: Vec<(DeviceConfig, Key, Option<Head>)> = Vec::new();
+    for config in from_file.iter().cloned().chain(all(store).await?) {
+        if devices.iter().any(|(d, ..)| d.name == config.name) {
+            tracing::error!(device = %config.name, "the config file has an audit device of this name: the one enabled through the API is not used");
+            continue;
+        }
+        let key = hmac_key(store, &config).await?;
+        let head = heads.iter().find(|h| h.device == config.name).cloned();
+        devices.push((config, key, head));
     }
-    Ok(())
+    Ok(audit.restore(devices).await?)
 }
 
-async fn enable(store: &Store, audit: &Audit, config: DeviceConfig, heads: &[Head]) -> Result<()> {
-    let key = store.ensure_key(&KeyName::AuditHmac(config.name.clone())).await.map_err(fault::storage)?;
-    let expected = heads.iter().find(|h| h.device == config.name);
-    audit.enable(config, key, expected).await?;
-    Ok(())
+async fn hmac_key(store: &Store, config: &DeviceConfig) -> Result<Key> {
+    store.ensure_key(&KeyName::AuditHmac(config.name.clone())).await.map_err(fault::storage)
 }
 
 /// Opens a new device; the caller has staged its record.
 pub async fn enable_new(store: &Store, audit: &Audit, config: DeviceConfig) -> Result<()> {
-    enable(store, audit, config, &[]).await
+    let key = hmac_key(store, &config).await?;
+    Ok(audit.enable(config, key, None).await?)
 }
 
 async fn all(store: &Store) -> Result<Vec<DeviceConfig>> {
@@ -69,14 +79,22 @@ async fn all(store: &Store) -> Result<Vec<DeviceConfig>> {
         else {
             continue;
         };
-        let d: StoredDevice = serde_json::from_slice(&v.value)
-            .map_err(|_| Error::internal("stored audit device has an unknown form"))?;
-        if d.v != 1 {
-            return Err(Error::internal(format!("stored audit device has version {}", d.v)));
-        }
-        out.push(DeviceConfig::parse(Origin::Stored, &d.name, &d.type_name, &d.description, &d.options)?);
+        out.push(decode(&v.value).unwrap_or_else(|why| {
+            let own = hex::decode(&name).ok().and_then(|n| String::from_utf8(n).ok()).unwrap_or(name);
+            DeviceConfig::unreadable(format!("{own}/"), why)
+        }));
     }
     Ok(out)
+}
+
+fn decode(record: &[u8]) -> std::result::Result<DeviceConfig, String> {
+    let d: StoredDevice =
+        serde_json::from_slice(record).map_err(|_| "its stored record has an unknown form".to_string())?;
+    if d.v != 1 {
+        return Err(format!("its stored record has version {}", d.v));
+    }
+    DeviceConfig::parse(Origin::Stored, &d.name, &d.type_name, &d.description, &d.options)
+        .map_err(|e| format!("its stored record is refused: {e}"))
 }
 
 /// Stages a device's record.
@@ -101,11 +119,11 @@ pub async fn delete(store: &Store, txn: &mut Transaction, name: &str) -> Result<
     Ok(true)
 }
 
-async fn heads(store: &Store) -> Result<Vec<Head>> {
+/// `None`: what is stored has an unknown form.
+async fn heads(store: &Store) -> Result<Option<Vec<Head>>> {
     match store.get(Space::core(), HEADS).await.map_err(fault::storage)? {
-        None => Ok(Vec::new()),
-        Some(v) => serde_json::from_slice(&v.value)
-            .map_err(|_| Error::internal("stored audit heads have an unknown form")),
+        None => Ok(Some(Vec::new())),
+        Some(v) => Ok(serde_json::from_slice(&v.value).ok()),
     }
 }
 
@@ -148,7 +166,7 @@ fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
 
 /// The same for heads already taken.
 pub async fn store_given(store: &Store, now: &[Head]) -> Result<()> {
-    if now.is_empty() || heads(store).await? == now {
+    if now.is_empty() || heads(store).await?.as_deref() == Some(now) {
         return Ok(());
     }
     let bytes = serde_json::to_vec(now).map_err(Error::internal)?;

@@ -8,6 +8,7 @@ use super::identity::DeviceHashes;
 use super::lane::Lane;
 use super::limits::{MAX_DEVICES, MAX_OPEN_STREAMS};
 use super::proof::Ended;
+use super::sealed::Attempts;
 use super::source::Sources;
 use super::ticker::Wake;
 use super::ticket::{News, Ticket};
@@ -87,6 +88,8 @@ pub(super) struct Inner {
     /// Completion slots in use.
     streams: AtomicUsize,
     late: Mutex<VecDeque<Late>>,
+    /// Attempts from before the unseal that no device has taken yet.
+    owed: Mutex<Option<Arc<SealedRing>>>,
     pub(super) wake: Wake,
 }
 
@@ -182,6 +185,7 @@ impl Inner {
         if self.closed.load(Ordering::Acquire) {
             return more;
         }
+        self.write_owed(now);
         self.summarise(now);
         self.write_late();
         more |= !self.late.lock().is_empty();
@@ -228,6 +232,35 @@ impl Inner {
         late.into_iter().for_each(|l| self.write_completion(l));
     }
 
+    /// Once a device takes records, what was tried before the unseal goes there.
+    fn write_owed(self: &Arc<Self>, now: Timestamp) {
+        let devices = self.recording.load();
+        if !devices.iter().any(|d| d.healthy()) {
+            return;
+        }
+        let Some(ring) = self.owed.lock().take() else { return };
+        let Attempts { kinds, dropped } = ring.take();
+        let keep = |left: Attempts| {
+            let (weak, ring) = (Arc::downgrade(self), ring.clone());
+            Ticket::then(devices.len(), move |taken| {
+                if !taken {
+                    ring.put_back(left);
+                    if let Some(inner) = weak.upgrade() {
+                        *inner.owed.lock() = Some(ring);
+                    }
+                }
+            })
+        };
+        for kind in kinds {
+            let ticket = keep(Attempts { kinds: vec![kind.clone()], dropped: 0 });
+            let _ = self.offer(&devices, now, &ticket, |d| record::sealed_attempt(&d.config, now, &kind));
+        }
+        if dropped > 0 {
+            let ticket = keep(Attempts { kinds: Vec::new(), dropped });
+            let _ = self.offer(&devices, now, &ticket, |d| record::sealed_dropped(&d.config, now, dropped));
+        }
+    }
+
     /// A checkpoint at once on every device.
     #[cfg(test)]
     pub(super) async fn sign_now(&self) {
@@ -240,6 +273,21 @@ impl Inner {
         let recording = all.iter().filter(|d| d.config.records()).cloned().collect();
         self.recording.store(Arc::new(recording));
         self.devices.store(Arc::new(all));
+    }
+
+    /// Starts a device's threads and has them watched.
+    fn begin(
+        &self,
+        id: u64,
+        config: DeviceConfig,
+        hmac: Key,
+        head: Option<&Head>,
+    ) -> Result<Arc<Device>, AuditError> {
+        let expected = head.and_then(Head::point);
+        let device = Device::start(id, config, hmac, expected, self.shared.clone(), self.now())?;
+        self.lanes.lock().push(Arc::downgrade(&device.lane));
+        self.wake.work();
+        Ok(Arc::new(device))
     }
 
     fn open_streams(&self) -> u64 {
@@ -302,6 +350,7 @@ impl Audit {
             sources,
             streams: AtomicUsize::new(0),
             late: Mutex::new(VecDeque::new()),
+            owed: Mutex::new(None),
             wake: Wake::default(),
         });
         ticker::start(&inner)
@@ -328,15 +377,37 @@ impl Audit {
         if devices.len() >= MAX_DEVICES {
             return Err(AuditError::Config(format!("at most {MAX_DEVICES} audit devices can be enabled")));
         }
-        let expected = expected.and_then(Head::point);
         let id = inner.generation.load(Ordering::Acquire) + 1;
-        let device = Device::start(id, config, hmac, inner.shared.clone(), inner.now())?;
-        inner.lanes.lock().push(Arc::downgrade(&device.lane));
-        inner.wake.work();
-        device.open(expected, inner.now()).await?;
+        let device = inner.begin(id, config, hmac, expected)?;
+        device.open(inner.now()).await?;
         let mut changed = (*devices).clone();
-        changed.push(Arc::new(device));
+        changed.push(device);
         inner.set_devices(changed);
+        inner.generation.store(id, Ordering::Release);
+        inner.wake.work();
+        Ok(())
+    }
+
+    /// Adds the devices that the vault had before. One that cannot be opened is in the set all the
+    /// same: it takes nothing, is tried again by itself, and where no other device takes records,
+    /// requests are refused. The names differ.
+    pub async fn restore(&self, all: Vec<(DeviceConfig, Key, Option<Head>)>) -> Result<(), AuditError> {
+        let inner = &self.0;
+        let _admin = inner.admin.lock().await;
+        inner.check_open()?;
+        let mut devices = (*inner.devices.load_full()).clone();
+        let (mut id, before) = (inner.generation.load(Ordering::Acquire), devices.len());
+        for (config, hmac, head) in all {
+            id += 1;
+            devices.push(inner.begin(id, config, hmac, head.as_ref())?);
+        }
+        // All at once: one disk that hangs takes no time from the others.
+        let opening: Vec<_> = devices.iter().skip(before).map(|d| d.open(inner.now())).collect();
+        for opened in opening {
+            // Its thread has said why, and `status` does.
+            let _ = opened.await;
+        }
+        inner.set_devices(devices);
         inner.generation.store(id, Ordering::Release);
         inner.wake.work();
         Ok(())
@@ -459,7 +530,17 @@ impl Audit {
     }
 
     /// Writes what was tried while sealed. Call it after the devices are enabled, before requests.
-    pub async fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
+    /// What no device takes now is written once one does.
+    pub async fn drain_sealed(&self, ring: &Arc<SealedRing>) -> Result<(), AuditError> {
+        let drained = self.drain_now(ring).await;
+        if drained.is_err() {
+            *self.0.owed.lock() = Some(ring.clone());
+            self.0.wake.work();
+        }
+        drained
+    }
+
+    async fn drain_now(&self, ring: &SealedRing) -> Result<(), AuditError> {
         let inner = &self.0;
         let devices = inner.recording.load_full();
         let now = inner.now();

@@ -42,7 +42,10 @@ pub struct DeviceConfig {
     pub hmac_paths: bool,
     pub elide_list_responses: bool,
     pub log_raw: bool,
+    /// From the server's configuration file: the API cannot take it away.
+    pub from_file: bool,
     options: BTreeMap<String, String>,
+    unreadable: Option<String>,
 }
 
 impl DeviceConfig {
@@ -70,7 +73,9 @@ impl DeviceConfig {
             hmac_paths: false,
             elide_list_responses: false,
             log_raw: false,
+            from_file: origin == Origin::File,
             options: options.clone(),
+            unreadable: None,
         };
         if description.len() > MAX_OPTION_BYTES {
             return Err(refuse("description is too long"));
@@ -82,6 +87,29 @@ impl DeviceConfig {
             return Err(refuse("option \"file_path\" is required"));
         }
         Ok(config)
+    }
+
+    /// A stored device whose record cannot be made out, or is refused now: it is in the set and
+    /// takes nothing, so that requests are refused instead of going unrecorded. `name` ends in `/`.
+    pub fn unreadable(name: String, why: String) -> Self {
+        DeviceConfig {
+            name,
+            description: String::new(),
+            file_path: PathBuf::new(),
+            sync: SyncMode::Second,
+            hmac_accessor: true,
+            hmac_paths: true,
+            elide_list_responses: true,
+            log_raw: false,
+            from_file: false,
+            options: BTreeMap::new(),
+            unreadable: Some(why),
+        }
+    }
+
+    /// Why it can never be opened, if that is so.
+    pub(super) fn unusable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
     }
 
     fn set(&mut self, origin: Origin, key: &str, value: &str) -> Result<(), AuditError> {

@@ -31,22 +31,26 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Starts the device's threads; [`Device::open`] opens its file.
+    /// Starts the device's threads; [`Device::open`] opens its file. `expected` is the head stored
+    /// in the barrier.
     pub fn start(
         id: u64,
         config: DeviceConfig,
         key: Key,
+        expected: Option<Point>,
         shared: Arc<Shared>,
         now: Timestamp,
     ) -> Result<Device, AuditError> {
-        let lane = Lane::start(&config.name, |lane| Writer::new(&config, shared, now, lane))
+        let at = expected.unwrap_or(Point::START);
+        let lane = Lane::start(&config.name, at, |lane| Writer::new(&config, shared, at, now, lane))
             .map_err(|e| file_error(&config, e))?;
         Ok(Device { id, config, key, lane })
     }
 
-    /// Opens the file and continues its chain; `expected` is the head stored in the barrier.
-    pub async fn open(&self, expected: Option<Point>, now: Timestamp) -> Result<(), AuditError> {
-        self.in_time(self.lane.ask(move |w| w.start(expected, now)).await)
+    /// Opens the file and continues its chain. Begun at once, not when it is first awaited.
+    pub fn open(&self, now: Timestamp) -> impl Future<Output = Result<(), AuditError>> + use<'_> {
+        let opened = self.lane.ask(move |w| w.start(now));
+        async move { self.in_time(opened.await) }
     }
 
     fn in_time<T>(&self, answer: Option<Result<T, AuditError>>) -> Result<T, AuditError> {

@@ -101,9 +101,13 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Starts the device's threads; they end with [`Lane::stop`].
-    pub fn start(name: &str, writer: impl FnOnce(Arc<Lane>) -> Writer) -> io::Result<Arc<Lane>> {
-        let view =
-            View { point: Point::START, error: None, flags: Vec::new(), healthy: false, unfinished: false };
+    /// `point` is where the chain stood last, as far as is known before the file is open.
+    pub fn start(
+        name: &str,
+        point: Point,
+        writer: impl FnOnce(Arc<Lane>) -> Writer,
+    ) -> io::Result<Arc<Lane>> {
+        let view = View { point, error: None, flags: Vec::new(), healthy: false, unfinished: false };
         let lane = Arc::new(Lane {
             name: name.to_owned(),
             queue: Mutex::default(),

@@ -59,14 +59,20 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Not open yet: [`Writer::start`] opens the file.
-    pub fn new(config: &DeviceConfig, shared: Arc<Shared>, now: Timestamp, lane: Arc<Lane>) -> Writer {
+    /// Not open yet: [`Writer::start`] opens the file. `at` is where the chain should stand.
+    pub fn new(
+        config: &DeviceConfig,
+        shared: Arc<Shared>,
+        at: Point,
+        now: Timestamp,
+        lane: Arc<Lane>,
+    ) -> Writer {
         Writer {
             config: config.clone(),
             shared,
             file: None,
             closed: false,
-            at: Point::START,
+            at,
             len: 0,
             unsigned: 0,
             signed_at: now,
@@ -207,11 +213,7 @@ impl Writer {
         }
         let rotated = self.file.is_some();
         self.file = None;
-        let opened = self.resume(Some(self.at), rotated, now);
-        if let Err(AuditError::File { source, .. }) = &opened {
-            self.error = Some(source.to_string());
-        }
-        opened
+        self.resume(rotated, now)
     }
 
     /// Last checkpoint and sync.
@@ -235,32 +237,46 @@ impl Writer {
         if !passed(self.tried_at, now, RETRY_INTERVAL) {
             return Err(AuditError::NotRecorded);
         }
-        match self.start(Some(self.at), now) {
-            Ok(()) => {
-                tracing::warn!(device = %self.config.name, missed = self.lane.missed().total, "audit device is back");
-                Ok(())
-            }
-            Err(e) => {
-                if let AuditError::File { source, .. } = &e {
-                    self.error = Some(source.to_string());
-                }
-                Err(AuditError::NotRecorded)
-            }
+        if self.start(now).is_err() {
+            return Err(AuditError::NotRecorded);
         }
+        tracing::warn!(device = %self.config.name, missed = self.lane.missed().total, "audit device is back");
+        Ok(())
     }
 
     /// Opens the file, continues its chain and says in it what was found and missed.
-    pub fn start(&mut self, expected: Option<Point>, now: Timestamp) -> Result<(), AuditError> {
-        self.resume(expected, false, now)
+    pub fn start(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        self.resume(false, now)
     }
 
     /// The same. `rotated`: the file before it was ended in order, so a new one is what should be
     /// there.
-    fn resume(&mut self, expected: Option<Point>, rotated: bool, now: Timestamp) -> Result<(), AuditError> {
+    fn resume(&mut self, rotated: bool, now: Timestamp) -> Result<(), AuditError> {
+        let opened = self.go_on(rotated, now);
+        if let Err(e) = &opened {
+            let why = match e {
+                AuditError::File { source, .. } => source.to_string(),
+                // The write that failed has left its reason.
+                AuditError::NotRecorded => return opened,
+                e => e.to_string(),
+            };
+            // It is tried again and again: told when it is another reason than before.
+            if self.error.as_ref() != Some(&why) {
+                tracing::error!(device = %self.config.name, reason = %why, "audit device cannot be opened");
+            }
+            self.error = Some(why);
+        }
+        opened
+    }
+
+    fn go_on(&mut self, rotated: bool, now: Timestamp) -> Result<(), AuditError> {
         self.tried_at = now;
+        if let Some(why) = self.config.unusable() {
+            return Err(file_error(&self.config, io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         let opened = self.shared.files.open(&self.config.file_path);
         let file = opened.map_err(|e| file_error(&self.config, e))?;
-        let start = start::find(&*file, &self.config, &self.shared.signer, expected, now)?;
+        let start = start::find(&*file, &self.config, &self.shared.signer, Some(self.at), now)?;
         self.at = start.at;
         self.len = start.len;
         self.file = Some(file);

@@ -105,3 +105,49 @@ async fn a_policy_that_cannot_be_read_denies_its_tokens_and_no_others() {
     v.write("sys/policies/acl/one", json!({ "policy": rule })).await.ok();
     v.call(Verb::Write, "broken-policy/a", &one, json!({"k": 1})).await.ok();
 }
+
+/// A stored audit device that no code of ours could have written, or that is refused now: requests
+/// are refused, the vault unseals, and the operator takes it away over the machine's own socket.
+#[tokio::test]
+async fn a_broken_audit_device_refuses_requests_and_not_the_unseal() {
+    let home = Home::new();
+    let mut v = home.start("broken-device").await;
+    v.write("broken-device/a", json!({"k": "v"})).await.ok();
+    let log = home.dir.path().join("audit/one.log").display().to_string();
+    let record = |change: &dyn Fn(&mut Value)| {
+        let mut r =
+            json!({"v": 1, "name": "one/", "type": "file", "description": "", "options": {"file_path": log}});
+        change(&mut r);
+        r.to_string()
+    };
+    for (text, why) in [
+        ("not a record".to_string(), "unknown form"),
+        (record(&|r| r["v"] = json!(2)), "version 2"),
+        (record(&|r| r["type"] = json!("socket")), "unknown audit backend"),
+        (record(&|r| r["options"]["file_path"] = json!("a/relative.log")), "absolute path"),
+        (record(&|r| r["options"]["prefix"] = json!("#!")), "prefix"),
+        (record(&|r| r["options"]["file_path"] = json!("/etc/passwd")), "audit_dirs"),
+    ] {
+        let core = v.handle.core().unsealed().unwrap();
+        let mut txn = core.store.begin();
+        for (path, text) in [("audit/device/6f6e65", text.as_str()), ("audit/heads", "no heads")] {
+            txn.put(Space::core(), path, Zeroizing::new(text.as_bytes().to_vec())).unwrap();
+        }
+        txn.commit().await.unwrap();
+        v.handle.core().shutdown().await;
+        let (root, other) = (v.root.clone(), home.open(ALL, Vec::new()).await);
+        v = other;
+        home.unseal(&v).await;
+        v.root = root;
+        v.read("broken-device/a").await.refused(ErrorKind::Unavailable);
+        v.write("broken-device/b", json!({"k": "v"})).await.refused(ErrorKind::Unavailable);
+        v.call(Verb::Delete, "sys/audit/one", &v.root, Value::Null).await.refused(ErrorKind::Unavailable);
+        let listed = v.local(Verb::Read, "sys/audit").await.ok();
+        assert_eq!(listed["one/"]["healthy"], false, "{listed}");
+        assert!(listed["one/"]["error"].as_str().unwrap().contains(why), "{why}: {listed}");
+        v.local(Verb::Delete, "sys/audit/one").await.ok();
+        assert_eq!(v.read("broken-device/a").await.ok()["k"], "v");
+        v.read("broken-device/b").await.refused(ErrorKind::NotFound);
+        v.handle.core().unsealed().unwrap().sweep().await.unwrap();
+    }
+}

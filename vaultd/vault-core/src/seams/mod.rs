@@ -291,6 +291,26 @@ impl Vault {
     }
 
     async fn within(&self, verb: Verb, path: &str, token: &str, data: Value, namespace: &str) -> Answer {
+        let connection =
+            Connection { transport: Transport::Tls, remote: Some("127.0.0.1:9".parse().unwrap()) };
+        self.over(connection, verb, path, token, data, namespace).await
+    }
+
+    /// As root, over the operator's socket.
+    async fn local(&self, verb: Verb, path: &str) -> Answer {
+        let connection = Connection { transport: Transport::Unix, remote: None };
+        self.over(connection, verb, path, &self.root, Value::Null, "").await
+    }
+
+    async fn over(
+        &self,
+        connection: Connection,
+        verb: Verb,
+        path: &str,
+        token: &str,
+        data: Value,
+        namespace: &str,
+    ) -> Answer {
         let incoming = Incoming {
             id: uuid::Uuid::new_v4(),
             verb,
@@ -300,10 +320,7 @@ impl Vault {
             data: data.as_object().cloned().unwrap_or_default(),
             wrap_ttl: None,
             merge_patch: false,
-            connection: Connection {
-                transport: Transport::Tls,
-                remote: Some("127.0.0.1:9".parse().unwrap()),
-            },
+            connection,
         };
         answer(self.handle.handle(incoming).await)
     }

@@ -69,11 +69,11 @@ async fn enable(core: &Arc<Unsealed>, txn: &mut Transaction, call: &Call<'_>, pa
 /// The device keeps recording until its removal is stored.
 async fn disable(core: &Arc<Unsealed>, txn: &mut Transaction, path: &str) -> Result<Done> {
     let name = format!("{}/", path.trim_end_matches('/'));
-    if !core.audit.status().iter().any(|d| d.name == name) {
+    let Some(device) = core.audit.status().into_iter().find(|d| d.name == name) else {
         // Like Vault: disabling what is not there succeeds.
         return Ok(Done::default());
-    }
-    if !devices::delete(&core.store, txn, &name).await? {
+    };
+    if device.config.from_file || !devices::delete(&core.store, txn, &name).await? {
         return Err(Error::invalid("this device is set in the server's config file; remove it there"));
     }
     Ok(Done { after: super::After::AuditDisable(name), ..Done::default() })

@@ -156,6 +156,56 @@ fn one_of_two_devices_is_enough_and_the_other_notes_its_gap() {
     assert!(report.notes.iter().any(|n| n.what == "gap"));
 }
 
+/// A device that the vault had before and that cannot be opened: nothing is served, its head is
+/// kept, and once it can be opened it goes on by itself where its chain stood.
+#[test]
+fn a_known_device_that_cannot_be_opened_refuses_and_comes_back() {
+    let (audit, memory, _) = with_memory(&[]);
+    let _ = audit.request(&entry(1)).unwrap();
+    let head = audit.close().remove(0);
+    let clock = clock();
+    let audit = audit_on(memory.clone(), &clock);
+    memory.fail(0, None, false);
+    let known = (config(Path::new(LOG), &[]), key(9), Some(head.clone()));
+    audit.restore(vec![known]).unwrap();
+    assert!(matches!(audit.request(&entry(2)), Err(AuditError::NotRecorded)));
+    let status = audit.status().remove(0);
+    assert!(!status.healthy && status.error.is_some(), "{status:?}");
+    assert_eq!(audit.heads(), std::slice::from_ref(&head), "nothing is known of it but what was");
+    // Nobody asks for it: the background thread alone.
+    memory.mend();
+    eventually(&clock, || audit.status()[0].healthy);
+    let _ = audit.request(&entry(3)).unwrap();
+    let options = keys(&audit);
+    let last = audit.close().remove(0);
+    assert!(last.seq > head.seq);
+    let log = memory.read(LOG);
+    let report = check(&log, &Options { head: Some(last), ..options });
+    assert_eq!(report.fault, None);
+    assert!(report.notes.iter().any(|n| n.what == "gap"), "{report:?}");
+    assert_eq!(recorded(&log).len(), 2);
+}
+
+/// One that opens is enough; disks that hang delay it by their bound and come back by themselves.
+#[test]
+fn of_restored_devices_one_is_enough() {
+    let (good, bad, clock) = (Memory::default(), Memory::default(), clock());
+    let audit = audit_on(Pair(good, bad.clone()), &clock);
+    let hold = bad.block();
+    let named = |name: &str, path: &str| {
+        let options = [("file_path".to_owned(), path.to_owned())].into();
+        let parsed = DeviceConfig::parse(Origin::Stored, name, "file", "", &options);
+        (parsed.unwrap(), key(8), None)
+    };
+    let all = (0..limits::MAX_DEVICES).map(|n| named(&format!("bad{n}"), &format!("/bad/{n}")));
+    let all = std::iter::once(named("good", LOG)).chain(all).collect();
+    audit.restore(all).unwrap();
+    let _ = audit.request(&entry(1)).unwrap();
+    drop(hold);
+    eventually(&clock, || audit.status().iter().all(|d| d.healthy));
+    audit.close();
+}
+
 /// Two disks.
 struct Pair(Memory, Memory);
 

@@ -84,7 +84,10 @@ impl Direct {
     ) -> Result<Recorded<T>, (AuditError, T)> {
         wait(self.0.response(audited, entry, outcome))
     }
-    fn drain_sealed(&self, ring: &SealedRing) -> Result<(), AuditError> {
+    fn restore(&self, all: Vec<(DeviceConfig, Key, Option<Head>)>) -> Result<(), AuditError> {
+        wait(self.0.restore(all))
+    }
+    fn drain_sealed(&self, ring: &Arc<SealedRing>) -> Result<(), AuditError> {
         wait(self.0.drain_sealed(ring))
     }
     fn reopen(&self) -> Result<(), AuditError> {
