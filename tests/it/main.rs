@@ -9,6 +9,7 @@ mod audit;
 mod audit_down;
 mod descriptors;
 mod examples;
+mod fixtures;
 mod gateway;
 mod gateway_ops;
 mod generate_root;

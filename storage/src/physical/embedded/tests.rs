@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 mod crash;
+mod first_version;
 mod space;
 
 #[derive(Clone, Default, PartialEq, Debug)]
