@@ -63,6 +63,27 @@ async fn new_root(v: &Vaultd, home: &Home, share: &str) -> String {
     String::from_utf8(token).unwrap()
 }
 
+/// Wherever one bit of a copy is another, or its end is missing, `inspect` says so.
+fn bent_is_told(home: &Home, v: &Vaultd, file: &Path) {
+    let whole = std::fs::read(file).unwrap();
+    let copy = home.path("bent.snap");
+    let told = |bytes: &[u8], what: String| {
+        std::fs::write(&copy, bytes).unwrap();
+        let (code, said) = cli(home, v, "", &["operator", "snapshot", "inspect", copy.to_str().unwrap()]);
+        assert!(code.is_some_and(|c| c != 0), "{what}: {said}");
+    };
+    let ends = (whole.len() - 42..whole.len()).step_by(7);
+    for at in (0..whole.len()).step_by(whole.len() / 40).chain(ends) {
+        let mut bent = whole.clone();
+        bent[at] ^= 1;
+        told(&bent, format!("bit changed at {at} of {}", whole.len()));
+    }
+    for len in [0, 8, whole.len() / 2, whole.len() - 1] {
+        told(&whole[..len], format!("cut to {len}"));
+    }
+    told(&[whole.as_slice(), b"x"].concat(), "longer".into());
+}
+
 #[tokio::test]
 async fn a_destroyed_vault_comes_back_on_another_path_without_its_tokens() {
     for (from, to) in [("sled", "redb"), ("redb", "sled")] {
@@ -86,6 +107,8 @@ async fn a_destroyed_vault_comes_back_on_another_path_without_its_tokens() {
         let (code, inspected) =
             cli(&old, &v, "", &["operator", "snapshot", "inspect", file.to_str().unwrap()]);
         assert!(code == Some(0) && inspected.contains("records"), "{inspected}");
+        assert!(inspected.contains("verified") && inspected.contains("not_proved"), "{inspected}");
+        bent_is_told(&old, &v, &file);
         // After the snapshot: a code is used, a token and a secret are made.
         let used = v.get("totp/code/k", &root).await.ok()["data"]["code"].clone();
         assert_eq!(v.post("totp/code/k", &root, json!({"code": used})).await.ok()["data"]["valid"], true);

@@ -1,6 +1,7 @@
 //! `operator` and `status`.
 
 use crate::testing::Server;
+use sha2::{Digest, Sha256};
 
 const INIT: &str = r#"{"keys":["aa","bb"],"keys_base64":["qg==","uw=="],"root_token":"hvs.root"}"#;
 const SEALED: &str =
@@ -179,7 +180,8 @@ fn snapshot() -> Vec<u8> {
     file.extend_from_slice(b"keyva");
     file.extend_from_slice(&u32::MAX.to_be_bytes());
     file.extend_from_slice(&1u64.to_be_bytes());
-    file.extend_from_slice(&[7; 32]);
+    let hash = Sha256::digest(&file);
+    file.extend_from_slice(&hash);
     file
 }
 
@@ -196,9 +198,14 @@ fn a_snapshot_is_inspected_to_its_end() {
     assert_eq!(code, 0, "{err}");
     let said: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((said["sequence"].as_u64(), said["records"].as_u64()), (Some(7), Some(1)));
+    assert!(said["verified"].is_string() && said["not_proved"].is_string(), "{said}");
     for cut in 0..whole.len() {
         std::fs::write(&path, &whole[..cut]).unwrap();
         assert_eq!(world.run(&args).0, 1, "cut to {cut}");
+        let mut bent = whole.clone();
+        bent[cut] ^= 1;
+        std::fs::write(&path, bent).unwrap();
+        assert_eq!(world.run(&args).0, 1, "bent at {cut}");
     }
     std::fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
     assert_eq!(world.run(&args).0, 1);

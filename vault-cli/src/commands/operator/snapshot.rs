@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::failure::{Failure, OK, Outcome};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +17,7 @@ pub enum Command {
         /// Not there yet
         file: PathBuf,
     },
-    /// Say what a snapshot file holds, and whether it is whole
+    /// Say what a snapshot file holds, and whether it is as it was written
     Inspect { file: PathBuf },
     /// Put a snapshot of the server's snapshot directory up to be restored; the shares complete it
     Restore {
@@ -105,19 +106,39 @@ const HASH_BYTES: usize = 32;
 const MAX_MANIFEST: u32 = 16 * 1024;
 const MAX_RECORD_PART: u32 = 4 * 1024 * 1024;
 
-/// The manifest of a snapshot file that ends where it should, with what was counted on the way. Its records can only be
+/// What was found to hold, and what takes the keys.
+const VERIFIED: &str =
+    "whole and unchanged since it was written: length, order and number of records, SHA-256";
+const NOT_PROVED: &str = "who wrote it and what its records say: that takes the shares, at the restore";
+
+/// Reads on, and hashes what it reads.
+struct Hashed<R> {
+    input: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buffer)?;
+        self.hash.update(buffer.get(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+/// The manifest of a snapshot file that is as it was written, with what was counted on the way. Its records can only be
 /// read with the vault's keys.
 fn read(file: &Path) -> Result<Value, Failure> {
     let fail = |why: String| Failure::local(format!("{}: {why}", file.display()));
     let open = File::open(file).map_err(|e| fail(e.to_string()))?;
     let bytes = open.metadata().map_err(|e| fail(e.to_string()))?.len();
-    walk(&mut BufReader::new(open), bytes).map_err(|e| match e.kind() {
+    let mut input = Hashed { input: BufReader::new(open), hash: Sha256::new() };
+    walk(&mut input, bytes).map_err(|e| match e.kind() {
         io::ErrorKind::UnexpectedEof => fail("the snapshot is cut short".into()),
         _ => fail(e.to_string()),
     })
 }
 
-fn walk(input: &mut impl Read, bytes: u64) -> io::Result<Value> {
+fn walk(input: &mut Hashed<impl Read>, bytes: u64) -> io::Result<Value> {
     let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let mut magic = [0; 8];
     input.read_exact(&mut magic)?;
@@ -133,7 +154,7 @@ fn walk(input: &mut impl Read, bytes: u64) -> io::Result<Value> {
     let text = std::str::from_utf8(&text).map_err(|_| bad("its manifest is damaged"))?;
     let mut manifest = vault_api::json::value(text, &vault_api::json::Bounds::SIZED)
         .map_err(|_| bad("its manifest is damaged"))?;
-    let mut records = 0u64;
+    let (mut records, mut last) = (0u64, None::<Vec<u8>>);
     loop {
         let key = number(input)?;
         if key == u32::MAX {
@@ -143,22 +164,33 @@ fn walk(input: &mut impl Read, bytes: u64) -> io::Result<Value> {
         if key > MAX_RECORD_PART || value > MAX_RECORD_PART {
             return Err(bad("a record has an impossible size"));
         }
-        let size = u64::from(key) + u64::from(value);
-        if io::copy(&mut input.take(size), &mut io::sink())? != size {
+        let mut name = vec![0; key as usize];
+        input.read_exact(&mut name)?;
+        if last.as_ref().is_some_and(|last| *last >= name) {
+            return Err(bad("its records are not in order"));
+        }
+        last = Some(name);
+        if io::copy(&mut input.by_ref().take(value.into()), &mut io::sink())? != u64::from(value) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         records += 1;
     }
     let (mut count, mut hash, mut more) = ([0; 8], [0; HASH_BYTES], [0; 1]);
     input.read_exact(&mut count)?;
+    let want: [u8; HASH_BYTES] = input.hash.clone().finalize().into();
     input.read_exact(&mut hash)?;
     if u64::from_be_bytes(count) != records || input.read(&mut more)? != 0 {
         return Err(bad("it does not end where it should"));
+    }
+    if hash != want {
+        return Err(bad("it is not as it was written: its hash is another"));
     }
     if let Some(fields) = manifest.as_object_mut() {
         fields.insert("records".into(), records.into());
         fields.insert("bytes".into(), bytes.into());
         fields.insert("sha256".into(), hash.iter().map(|b| format!("{b:02x}")).collect::<String>().into());
+        fields.insert("verified".into(), VERIFIED.into());
+        fields.insert("not_proved".into(), NOT_PROVED.into());
     }
     Ok(manifest)
 }
