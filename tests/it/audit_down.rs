@@ -41,6 +41,10 @@ async fn refuses(v: &Vaultd, root: &str) {
         assert!(refused.text.contains("audit: the request could not be recorded"), "{}", refused.text);
         refused.expect(503);
     }
+    let read = v.get("secret/data/kept", root).await;
+    assert!(!read.text.contains("kept"), "{}", read.text);
+    read.expect(503);
+    v.list("secret/metadata", root).await.expect(503);
     v.post("secret/data/new", root, json!({"data": {"k": "v"}})).await.expect(503);
     v.get("sys/mounts", "").await.expect(503);
     v.get("sys/health", "").await.expect(200);

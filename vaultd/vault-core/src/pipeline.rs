@@ -260,16 +260,23 @@ impl Unsealed {
         let facts = Facts::admitted(r, &a);
         let hashes = facts.hashes(&self.audit);
         let entry = facts.entry(hashes.as_deref(), None);
-        let audited = match (self.audit.request(&entry).await, exempt(r, &a)) {
-            (Ok(proof), _) => proof,
-            (Err(_), Some(why)) => Audited::exempt(r.id, why),
-            (Err(e), None) => return not_recorded(e.into()),
+        let lookup = only_looks_up(r, &a);
+        let held = if lookup { self.audit.lookup(&entry).ok().flatten() } else { None };
+        let audited = match held {
+            Some(proof) => proof,
+            None => match (self.audit.request(&entry).await, exempt(r, &a)) {
+                (Ok(proof), _) => proof,
+                (Err(_), Some(why)) => Audited::exempt(r.id, why),
+                (Err(e), None) => return not_recorded(e.into()),
+            },
         };
         let outcome = self.perform(&audited, r, &mut a).await;
         let finished =
             Finished { outcome, mount_type: facts.mount_type().to_string(), list: r.verb == Verb::List };
         match record::response(&self.audit, audited, &entry, &facts, finished).await {
             Ok(recorded) => recorded,
+            // Nothing was done, so nothing is to be taken back.
+            Err((e, _)) if lookup => not_recorded(e.into()),
             Err((e, finished)) => {
                 // The caller never learns of what it was given: take it back.
                 if let Ok(Done { auth: Some(issued), created: true, .. }) = &finished.outcome
@@ -614,6 +621,16 @@ fn asked(r: &Incoming, target: Option<&Target>, operation: Operation, anonymous:
         Some(Target::Mount(m)) => (m.mount.type_name.as_str(), m.record.auth),
     };
     Asked::of(mount_type, r.verb, operation, auth && anonymous && r.verb == Verb::Write)
+}
+
+/// Nothing is charged, written or asked of anyone by this request, and audit trouble stops it.
+fn only_looks_up(r: &Incoming, a: &Admitted) -> bool {
+    let Target::Mount(m) = &a.target else { return false };
+    m.engine.only_looks_up(a.operation)
+        && matches!(r.verb, Verb::Read | Verb::List)
+        && r.wrap_ttl.is_none()
+        && a.caller.as_ref().is_some_and(|c| c.num_uses == 0)
+        && exempt(r, a).is_none()
 }
 
 /// Requests that audit trouble must not stop.

@@ -1,6 +1,6 @@
 //! What is mounted: secrets engines and auth methods.
 
-use crate::{Auth, Clock, Egress, Request, Response, Result, View};
+use crate::{Auth, Clock, Egress, Operation, Request, Response, Result, View};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +141,12 @@ pub trait Engine: Send + Sync {
     /// Whether this request writes nothing but new values: then it is acknowledged as soon as it is durable. Anything
     /// that takes away, counts or grants waits until not even somebody with the disk in hand can undo it unnoticed.
     fn is_plain_write(&self, _request: &Request) -> bool {
+        false
+    }
+
+    /// Whether requests of this kind only look something up in this mount's storage: nothing is written, counted or
+    /// granted, nobody else is asked. Their two audit records may then reach a device in one write.
+    fn only_looks_up(&self, _operation: Operation) -> bool {
         false
     }
 

@@ -8,6 +8,7 @@ use super::identity::DeviceHashes;
 use super::lane::Lane;
 use super::limits::{MAX_DEVICES, MAX_OPEN_STREAMS};
 use super::proof::Ended;
+use super::proof::Held;
 use super::sealed::Attempts;
 use super::source::Sources;
 use super::ticker::Wake;
@@ -116,10 +117,19 @@ impl Inner {
         ticket: &Arc<Ticket>,
         make: impl Fn(&'a Device) -> Encoder<'a>,
     ) -> Result<(), AuditError> {
+        self.offer_each(devices, ticket, |d| d.offer(make(d), now, ticket))
+    }
+
+    fn offer_each<'a>(
+        &self,
+        devices: &'a [Arc<Device>],
+        ticket: &Arc<Ticket>,
+        mut offer: impl FnMut(&'a Device) -> Result<(), AuditError>,
+    ) -> Result<(), AuditError> {
         let mut offered = devices.is_empty();
         let mut failure = AuditError::NotRecorded;
         for device in devices {
-            match device.offer(make(device), now, ticket) {
+            match offer(device) {
                 Ok(()) => offered = true,
                 Err(e) => {
                     failure = e;
@@ -258,6 +268,14 @@ impl Inner {
         if dropped > 0 {
             let ticket = keep(Attempts { kinds: Vec::new(), dropped });
             let _ = self.offer(&devices, now, &ticket, |d| record::sealed_dropped(&d.config, now, dropped));
+        }
+    }
+
+    /// The same with a clock that is ahead.
+    #[cfg(test)]
+    pub(super) fn expire_ahead(&self, by: std::time::Duration) {
+        for d in self.devices.load().iter() {
+            d.lane.expire(Instant::now() + by, self.now());
         }
     }
 
@@ -437,7 +455,25 @@ impl Audit {
         };
         self.0.meters.request(started, &recorded);
         let summed = recorded?;
-        Ok(Audited { id: entry.id, summed, unrecorded: false })
+        Ok(Audited { id: entry.id, summed, unrecorded: false, held: None })
+    }
+
+    /// A request of a known caller that only looks something up. Its record goes out with its answer's,
+    /// in one write and before the answer; `None`: no device would take it now, so put it on record
+    /// first as any other.
+    pub fn lookup(&self, entry: &RequestEntry<'_>) -> Result<Option<Audited>, AuditError> {
+        let inner = &self.0;
+        inner.check_open()?;
+        let now = inner.now();
+        let devices = inner.recording.load();
+        if entry.identity.is_none() || !devices.iter().any(|d| d.healthy()) {
+            return Ok(None);
+        }
+        let record =
+            |d: &Arc<Device>| Ok((d.clone(), d.encode(record::request(&d.config, d.id, now, entry), now)?));
+        let records = devices.iter().map(record).collect::<Result<_, AuditError>>()?;
+        let held = Some(Held { inner: inner.clone(), records });
+        Ok(Some(Audited { id: entry.id, summed: false, unrecorded: false, held }))
     }
 
     /// `None`: counted only.
@@ -458,7 +494,7 @@ impl Audit {
     /// Puts the answer on record; on failure the outcome comes back so that it can be undone.
     pub async fn response<T>(
         &self,
-        audited: Audited,
+        mut audited: Audited,
         entry: &ResponseEntry<'_>,
         outcome: T,
     ) -> Result<Recorded<T>, (AuditError, T)> {
@@ -474,10 +510,14 @@ impl Audit {
             return Ok(Recorded(outcome));
         }
         let started = Instant::now();
-        let taken = match self.offer_response(entry) {
+        let lookup = audited.held.is_some();
+        let taken = match self.offer_response(audited.held.as_mut(), entry) {
             Ok(written) => written.taken().await,
             Err(e) => Err(e),
         };
+        if lookup {
+            inner.meters.request(started, &taken);
+        }
         inner.meters.responses.since(started);
         if taken.is_err() {
             inner.meters.response_failures.one();
@@ -489,10 +529,23 @@ impl Audit {
         }
     }
 
-    fn offer_response(&self, entry: &ResponseEntry<'_>) -> Result<Written, AuditError> {
+    fn offer_response(
+        &self,
+        mut held: Option<&mut Held>,
+        entry: &ResponseEntry<'_>,
+    ) -> Result<Written, AuditError> {
         let inner = &self.0;
         let now = inner.now();
-        inner.write(&inner.recording.load(), now, |d| record::response(&d.config, d.id, now, entry))
+        let devices = inner.recording.load();
+        if devices.is_empty() {
+            return Ok(Written(None));
+        }
+        let ticket = Ticket::new(devices.len());
+        inner.offer_each(&devices, &ticket, |d| {
+            let before = held.as_mut().and_then(|h| h.take(d.id));
+            d.offer_after(before, record::response(&d.config, d.id, now, entry), now, &ticket)
+        })?;
+        Ok(Written(Some(ticket)))
     }
 
     /// Reserves the completion record of a streamed answer.

@@ -14,6 +14,9 @@ use std::io;
 use std::sync::Arc;
 use vault_logical::Timestamp;
 
+/// Why a device takes nothing whose file could be written.
+const NO_SYNC: &str = "the disk does not come back from a sync";
+
 /// What the devices of one audit share.
 pub(super) struct Shared {
     pub files: Box<dyn Files>,
@@ -71,9 +74,25 @@ impl Device {
     /// Offers one record. The ticket is answered `true` once `write(2)` has returned (and, with
     /// `sync = always`, once it is on disk); `Err`: refused at once.
     pub fn offer(&self, record: Encoder<'_>, now: Timestamp, ticket: &Arc<Ticket>) -> Result<(), AuditError> {
+        self.offer_after(None, record, now, ticket)
+    }
+
+    /// The same, with a record of this device's to be written right before it.
+    pub fn offer_after(
+        &self,
+        before: Option<Record>,
+        record: Encoder<'_>,
+        now: Timestamp,
+        ticket: &Arc<Ticket>,
+    ) -> Result<(), AuditError> {
+        self.lane.record(before, self.encode(record, now)?, ticket)
+    }
+
+    /// A finished record of this device.
+    pub fn encode(&self, record: Encoder<'_>, now: Timestamp) -> Result<Record, AuditError> {
         let body = record.finish(&self.key)?;
         let digest = chain::digest(&body);
-        self.lane.record(Record { body, digest, now }, ticket)
+        Ok(Record { body, digest, now })
     }
 
     #[cfg(test)]
@@ -112,7 +131,7 @@ impl Device {
             name: self.config.name.clone(),
             config: self.config.clone(),
             healthy: self.healthy(),
-            error: view.error,
+            error: view.error.or_else(|| self.lane.unsynced().then(|| NO_SYNC.to_owned())),
             seq: view.point.seq,
             missed: self.lane.missed().total,
             flags: view.flags,

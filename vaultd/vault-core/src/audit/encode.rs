@@ -238,11 +238,9 @@ pub(super) fn hash(key: &Key, text: &[u8]) -> Result<[u8; 32], AuditError> {
 }
 
 fn fill(out: &mut [u8], at: usize, mac: &[u8]) -> bool {
-    let mut text = Vec::with_capacity(64);
-    json::hex(&mut text, mac);
-    match out.get_mut(at..at + text.len()) {
+    match out.get_mut(at..at + 2 * mac.len()) {
         Some(place) => {
-            place.copy_from_slice(&text);
+            json::hex_over(place, mac);
             true
         }
         None => false,

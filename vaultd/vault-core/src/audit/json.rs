@@ -53,6 +53,13 @@ pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Lower-case hex in the place of `out`, which is twice as long.
+pub(super) fn hex_over(out: &mut [u8], bytes: &[u8]) {
+    for (pair, b) in out.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(b >> 4), digit(b & 15)]);
+    }
+}
+
 fn digit(nibble: u8) -> u8 {
     match nibble {
         0..=9 => b'0' + nibble,

@@ -8,7 +8,7 @@ use super::AuditError;
 use super::file::LogFile;
 use super::limits::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_LINE_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS, MAX_TAIL_BYTES,
-    WRITE_WAIT,
+    SYNC_WAIT, WRITE_WAIT,
 };
 use super::tail::Point;
 use super::ticket::{News, Ticket};
@@ -27,7 +27,11 @@ use vault_logical::Timestamp;
 type Work = Box<dyn FnOnce(&mut Writer) + Send>;
 
 enum Task {
-    Record(Record),
+    Record {
+        /// Written before `record`, with it or not at all.
+        before: Option<Record>,
+        record: Record,
+    },
     Work(Work),
 }
 
@@ -40,7 +44,16 @@ struct Job {
 impl Job {
     fn bytes(&self) -> usize {
         match &self.task {
-            Task::Record(r) => r.body.len(),
+            Task::Record { before, record } => {
+                before.as_ref().map_or(0, |b| b.body.len()) + record.body.len()
+            }
+            Task::Work(_) => 0,
+        }
+    }
+
+    fn records(&self) -> u64 {
+        match &self.task {
+            Task::Record { before, .. } => 1 + u64::from(before.is_some()),
             Task::Work(_) => 0,
         }
     }
@@ -57,6 +70,8 @@ struct Queue {
     busy: Option<Instant>,
     /// The thread did not come back in time: what comes is refused at once.
     stalled: bool,
+    /// A sync did not come back in time: what comes is refused as well.
+    unsynced: bool,
     stopped: bool,
     ticking: bool,
 }
@@ -85,6 +100,8 @@ pub(super) struct Missed {
 struct Syncing {
     file: Option<Arc<dyn LogFile>>,
     busy: bool,
+    /// When the sync under way began.
+    since: Option<Instant>,
     stopped: bool,
 }
 
@@ -152,17 +169,24 @@ impl Lane {
         m.since = if m.pending == 0 { None } else { m.since };
     }
 
-    /// Queues a record; its ticket is answered in any case. `Err`: not taken, and why.
-    pub fn record(&self, record: Record, ticket: &Arc<Ticket>) -> Result<(), AuditError> {
+    /// Queues a record, and one to be written right before it; the ticket is answered in any case.
+    /// `Err`: not taken, and why.
+    pub fn record(
+        &self,
+        before: Option<Record>,
+        record: Record,
+        ticket: &Arc<Ticket>,
+    ) -> Result<(), AuditError> {
         let now = record.now;
-        if record.body.len() + MAX_TAIL_BYTES > MAX_LINE_BYTES {
-            self.miss(1, now);
-            return Err(AuditError::NotRecorded);
-        }
-        let job = Job { task: Task::Record(record), ticket: Some(ticket.clone()), since: Instant::now() };
-        self.push(job).inspect_err(|e| {
+        let fits = |r: &Record| r.body.len() + MAX_TAIL_BYTES <= MAX_LINE_BYTES;
+        let fit = fits(&record) && before.as_ref().is_none_or(fits);
+        let task = Task::Record { before, record };
+        let job = Job { task, ticket: Some(ticket.clone()), since: Instant::now() };
+        let count = job.records();
+        let pushed = if fit { self.push(job) } else { Err(AuditError::NotRecorded) };
+        pushed.inspect_err(|e| {
             if matches!(e, AuditError::NotRecorded) {
-                self.miss(1, now);
+                self.miss(count, now);
             }
         })
     }
@@ -173,7 +197,7 @@ impl Lane {
             return Err(AuditError::Sealed);
         }
         let full = q.waiting.len() >= MAX_QUEUED_RECORDS || q.bytes + job.bytes() > MAX_QUEUED_BYTES;
-        if matches!(job.task, Task::Record(_)) && (q.stalled || full) {
+        if matches!(job.task, Task::Record { .. }) && (q.stalled || q.unsynced || full) {
             return Err(AuditError::NotRecorded);
         }
         q.bytes += job.bytes();
@@ -247,11 +271,20 @@ impl Lane {
                 continue;
             };
             q.bytes = q.bytes.saturating_sub(job.bytes());
-            dropped += u64::from(matches!(job.task, Task::Record(_)));
+            dropped += job.records();
             news.extend(ticket.answer(false));
         }
         kept.into_iter().rev().for_each(|job| q.waiting.push_front(job));
-        let waiting = q.busy.is_some() || !q.waiting.is_empty();
+        let (since, syncing) = {
+            let s = self.syncing.lock();
+            (s.since, s.busy)
+        };
+        if !q.unsynced && since.is_some_and(|since| at.saturating_duration_since(since) >= SYNC_WAIT) {
+            q.unsynced = true;
+            self.healthy.store(false, Ordering::Release);
+            tracing::error!(device = %self.name, "the audit device's disk does not come back from a sync");
+        }
+        let waiting = q.busy.is_some() || !q.waiting.is_empty() || syncing;
         drop(q);
         if dropped > 0 {
             self.miss(dropped, now);
@@ -305,7 +338,7 @@ impl Lane {
         let mut bytes = 0;
         let mut work = None;
         let room = |bytes: usize, records: &[Record], job: &Job| match job.task {
-            Task::Record(_) => records.len() < MAX_BATCH_RECORDS && bytes < MAX_BATCH_BYTES,
+            Task::Record { .. } => records.len() < MAX_BATCH_RECORDS && bytes < MAX_BATCH_BYTES,
             Task::Work(_) => records.is_empty(),
         };
         while q.waiting.front().is_some_and(|job| room(bytes, records, job)) {
@@ -314,7 +347,10 @@ impl Lane {
             q.busy.get_or_insert(job.since);
             q.flight.extend(job.ticket);
             match job.task {
-                Task::Record(r) => records.push(r),
+                Task::Record { before, record } => {
+                    records.extend(before);
+                    records.push(record);
+                }
                 Task::Work(w) => {
                     work = Some(w);
                     break;
@@ -328,9 +364,10 @@ impl Lane {
     /// Publishes how the writer stands, then answers those whose records it was at.
     fn done(&self, writer: &Writer, taken: bool) {
         let view = writer.view();
-        self.healthy.store(view.healthy, Ordering::Release);
+        let healthy = view.healthy;
         *self.view.lock() = view;
         let mut q = self.queue.lock();
+        self.healthy.store(healthy && !q.unsynced, Ordering::Release);
         q.busy = None;
         let back = std::mem::take(&mut q.stalled);
         let mut flight = std::mem::take(&mut q.flight);
@@ -352,6 +389,20 @@ impl Lane {
             s.busy = true;
             self.sync_bell.notify_all();
         }
+    }
+
+    /// A sync came back: that no longer stands in the way.
+    fn synced_again(&self) {
+        let mut q = self.queue.lock();
+        if std::mem::take(&mut q.unsynced) {
+            self.healthy.store(self.view.lock().healthy && !q.stalled, Ordering::Release);
+            tracing::warn!(device = %self.name, "the audit device's disk came back from its sync");
+        }
+    }
+
+    /// Whether records are refused because a sync does not come back.
+    pub fn unsynced(&self) -> bool {
+        self.queue.lock().unsynced
     }
 
     /// Waits until no sync is under way any more: the file's lock is free then.
@@ -376,8 +427,12 @@ impl Lane {
                     }
                 }
             };
+            s.since = Some(Instant::now());
             drop(s);
-            if let Err(error) = file.sync() {
+            let synced = file.sync();
+            self.syncing.lock().since = None;
+            self.synced_again();
+            if let Err(error) = synced {
                 let work: Work = Box::new(move |w| w.sync_failed(file.id(), &error));
                 let job = Job { task: Task::Work(work), ticket: None, since: Instant::now() };
                 // Refused only where the device has failed or stopped already.

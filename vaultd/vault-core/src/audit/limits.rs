@@ -12,6 +12,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 pub const TICK: Duration = Duration::from_millis(400);
 /// Longest wait for a device to take a record; looked at once a [`TICK`].
 pub const WRITE_WAIT: Duration = Duration::from_secs(2);
+/// Longest time that a sync of written records may take before the device counts as failing; looked at once a [`TICK`].
+/// Nobody waits for it: what was written is only not yet safe from a power cut.
+pub const SYNC_WAIT: Duration = Duration::from_secs(10);
 /// Most records waiting for one device, and their bytes.
 pub const MAX_QUEUED_RECORDS: usize = 16_384;
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;

@@ -2,13 +2,16 @@
 
 use super::CallFacts;
 use super::broker::Inner;
+use super::device::Device;
+use super::ticket::Ticket;
+use super::writer::Record;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use vault_logical::{Completion, Outcome, RequestId};
 
-/// The request is on record (or, without a valid identity and above the rate, counted in the
+/// The request is on record (or, where it only looks something up, in front of its answer's record; or, without a valid identity and above the rate, counted in the
 /// next summary). A mount is called only with one of these.
 #[must_use]
 #[derive(Debug)]
@@ -18,6 +21,39 @@ pub struct Audited {
     pub(super) summed: bool,
     /// No device took the record, and the request may go on all the same.
     pub(super) unrecorded: bool,
+    /// The request only looks something up: its record goes out right before its answer's, or by
+    /// itself when there is no answer.
+    pub(super) held: Option<Held>,
+}
+
+/// A request's record on each device, not yet offered. Dropped, it is.
+pub(super) struct Held {
+    pub inner: Arc<Inner>,
+    pub records: Vec<(Arc<Device>, Record)>,
+}
+
+impl Held {
+    /// The record for that device.
+    pub fn take(&mut self, device: u64) -> Option<Record> {
+        let at = self.records.iter().position(|(d, _)| d.id == device)?;
+        Some(self.records.swap_remove(at).1)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Nobody waits for it: the caller is gone, or the device is.
+        for (device, record) in self.records.drain(..) {
+            let _ = device.lane.record(None, record, &Ticket::new(1));
+            self.inner.wake.work();
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
 }
 
 /// The closed list of requests that are served although no device accepts their record: an
@@ -38,7 +74,7 @@ impl Audited {
     /// Goes on without a record, for one of the listed reasons; it is logged.
     pub fn exempt(id: RequestId, why: Exempt) -> Self {
         tracing::error!(request_id = %id, ?why, "served although no audit device accepts its record");
-        Audited { id, summed: false, unrecorded: true }
+        Audited { id, summed: false, unrecorded: true, held: None }
     }
 }
 

@@ -4,7 +4,7 @@ use super::device::Shared;
 use super::encode::Encoder;
 use super::file::{FileId, LogFile};
 use super::lane::{Lane, View};
-use super::limits::{CHECKPOINT_INTERVAL, MAX_RECORDS_PER_CHECKPOINT, RETRY_INTERVAL};
+use super::limits::{CHECKPOINT_INTERVAL, MAX_RECORDS_PER_CHECKPOINT, MAX_TAIL_BYTES, RETRY_INTERVAL};
 use super::start;
 use super::tail::Point;
 use super::{AuditError, DeviceConfig, SyncMode, chain};
@@ -326,12 +326,13 @@ impl Writer {
     /// Writes lines whole, in one call where the system takes them so, or leaves the file as it was.
     fn lines<'r>(
         &mut self,
-        bodies: impl Iterator<Item = (&'r [u8], &'r [u8; 32])>,
+        bodies: impl Iterator<Item = (&'r [u8], &'r [u8; 32])> + Clone,
     ) -> Result<(), AuditError> {
         let Some(file) = self.file.clone() else { return Err(AuditError::NotRecorded) };
         let (mut at, mut count) = (self.at, 0);
         // A buffer for each write, which the allocator wipes: a path may hold what its caller took for a name.
-        let mut buffer = Vec::new();
+        let size = bodies.clone().map(|(body, _)| body.len() + MAX_TAIL_BYTES).sum();
+        let mut buffer = Vec::with_capacity(size);
         for (body, digest) in bodies {
             let seq = at.seq + 1;
             let link = chain::link(&at.chain, seq, digest);

@@ -263,6 +263,40 @@ fn a_blocked_device_fails_requests_in_time() {
     assert!(!of_type(&lines(&memory.read(LOG)), "gap").is_empty());
 }
 
+/// Written within time and never safe from a power cut: that is noticed although nobody waits for the
+/// sync, and what comes is refused until the disk is back.
+#[test]
+fn a_sync_that_hangs_is_noticed() {
+    let (audit, memory, clock) = with_memory(&[]);
+    let hold = memory.block_sync();
+    let _ = audit.request(&entry(1)).unwrap();
+    eventually(&clock, || memory.syncing() > 0);
+    let _ = audit.request(&entry(2)).unwrap();
+    audit.0.0.expire_ahead(limits::SYNC_WAIT / 2);
+    let _ = audit.request(&entry(3)).unwrap();
+    audit.0.0.expire_ahead(limits::SYNC_WAIT);
+    for n in 4..7 {
+        assert!(matches!(audit.request(&entry(n)), Err(AuditError::NotRecorded)));
+        assert!(audit.lookup(&entry(n)).unwrap().is_none());
+    }
+    let status = audit.status().remove(0);
+    assert!(!status.healthy && status.error.is_some_and(|e| e.contains("sync")));
+    // The writing thread is well and says so; that does not count.
+    std::thread::scope(|scope| {
+        scope.spawn(|| audit.sign_now());
+    });
+    assert!(!audit.status()[0].healthy);
+    drop(hold);
+    eventually(&clock, || audit.request(&entry(8)).is_ok());
+    eventually(&clock, || memory.synced() == memory.read(LOG).len());
+    assert!(audit.status()[0].error.is_none());
+    let options = keys(&audit);
+    audit.close();
+    let log = memory.read(LOG);
+    assert_eq!(check(&log, &options).fault, None);
+    assert!(!of_type(&lines(&log), "gap").is_empty(), "the log says what it lacks");
+}
+
 #[test]
 fn without_devices_requests_are_served_until_sealed() {
     let audit = audit_on(Memory::default(), &clock());

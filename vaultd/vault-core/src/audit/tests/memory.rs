@@ -25,6 +25,9 @@ struct Disk {
     sizes: bool,
     blocked: bool,
     waiting: usize,
+    appends: usize,
+    sync_blocked: bool,
+    syncing: usize,
     synced: usize,
 }
 
@@ -37,7 +40,29 @@ impl Drop for Hold {
     }
 }
 
+/// Keeps syncs waiting.
+pub struct SyncHold(Memory);
+
+impl Drop for SyncHold {
+    fn drop(&mut self) {
+        self.0.0.lock().sync_blocked = false;
+    }
+}
+
 impl Memory {
+    /// Syncs wait until what this answers is dropped.
+    pub fn block_sync(&self) -> SyncHold {
+        self.0.lock().sync_blocked = true;
+        SyncHold(self.clone())
+    }
+    /// Syncs that wait.
+    pub fn syncing(&self) -> usize {
+        self.0.lock().syncing
+    }
+    /// Writes so far.
+    pub fn appends(&self) -> usize {
+        self.0.lock().appends
+    }
     /// Lets calls `from .. from + count` (counted from now, 0 is the next) fail.
     pub fn fail(&self, from: u64, count: Option<u64>, torn: bool) {
         let mut disk = self.0.lock();
@@ -137,6 +162,7 @@ impl LogFile for File {
             parking_lot::MutexGuard::unlocked(&mut disk, std::thread::yield_now);
         }
         disk.waiting -= 1;
+        disk.appends += 1;
         let fails = disk.fails();
         let n = match (fails, disk.torn) {
             (true, true) => bytes.len() / 2,
@@ -173,6 +199,11 @@ impl LogFile for File {
     }
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
+        disk.syncing += 1;
+        while disk.sync_blocked {
+            parking_lot::MutexGuard::unlocked(&mut disk, std::thread::yield_now);
+        }
+        disk.syncing -= 1;
         if disk.fails() {
             return Err(broken());
         }

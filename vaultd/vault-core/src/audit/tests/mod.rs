@@ -4,6 +4,7 @@
 mod evidence;
 mod faults;
 mod life;
+mod lookups;
 mod memory;
 mod redaction;
 
@@ -116,9 +117,9 @@ fn with_memory(extra: &[(&str, &str)]) -> (Direct, Memory, Arc<Still>) {
     (audit, memory, clock)
 }
 
-/// Waits until `done`, at most five seconds; the clock runs on by steps of half a second.
+/// Waits until `done`, at most a minute; the clock runs on by steps of half a second.
 fn eventually(clock: &Still, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < end, "did not happen in time");
         clock.forward(Duration::from_millis(500));

@@ -49,6 +49,10 @@ impl Engine for KvV1 {
         super::check_options(options, super::Version::One)
     }
 
+    fn only_looks_up(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Read | Operation::List)
+    }
+
     fn is_plain_write(&self, request: &Request) -> bool {
         request.operation != Operation::Delete
     }

@@ -119,6 +119,10 @@ impl Engine for KvV2 {
         super::check_options(options, super::Version::Two)
     }
 
+    fn only_looks_up(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Read | Operation::List)
+    }
+
     fn is_plain_write(&self, request: &Request) -> bool {
         request.operation != Operation::Delete
             && matches!(Route::of(request), Route::Data(_) | Route::Undelete(_))
