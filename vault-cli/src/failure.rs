@@ -84,7 +84,7 @@ fn advice(error: &Error) -> Option<String> {
                 _ => "<path>",
             };
             format!(
-                "Is the token still valid? See: vault-cli token lookup\n\
+                "Is the token still valid? See: vault-cli token lookup (permission denied: it is expired, revoked or unknown)\n\
                  What may it do there? See: vault-cli token capabilities {path}"
             )
         }

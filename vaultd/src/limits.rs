@@ -52,6 +52,9 @@ pub const CUT_DEADLINE: Duration = Duration::from_secs(3);
 /// Requests in flight may take this long once the daemon stops or seals.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
+/// A certificate that ends within this time is named in the log.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+
 // --- heads ---
 
 /// Request head of HTTP/1.1, header list of HTTP/2, in bytes.

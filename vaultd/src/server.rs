@@ -6,7 +6,7 @@ use crate::config::{AuditConfig, Config, ListenerConfig};
 use crate::dataplane::{ApiOrGateway, DataPlane};
 use crate::descriptors::{Descriptors, TooFew};
 use crate::figures::{self, Certificate};
-use crate::limits::{CUT_DEADLINE, DRAIN_DEADLINE, IDLE_DEADLINE};
+use crate::limits::{CERTIFICATE_WARNING, CUT_DEADLINE, DRAIN_DEADLINE, IDLE_DEADLINE};
 use crate::listener::{BoundSockets, Door, Handler, ListenError, Listener, Registry, Server};
 use crate::stores::store_config;
 use crate::tls::{ServerTls, TlsError};
@@ -23,7 +23,7 @@ use vault_core::{
     Core, CoreConfig, CoreHandle, Hooks, LocalDispatch, ProcessReport, SnapshotConfig, SystemTtl,
 };
 use vault_gateway::{Gateway, Settings};
-use vault_logical::{Egress, ProbeCall, ProbeStep, SystemClock};
+use vault_logical::{Clock, Egress, ProbeCall, ProbeStep, SystemClock};
 use vault_metrics::Page;
 
 /// The gateway mount that the data plane serves.
@@ -227,7 +227,10 @@ impl Daemon {
     pub fn reload(&self) {
         for Certificate { tls, .. } in self.hooks.certificates.get().into_iter().flatten() {
             match tls.reload() {
-                Ok(()) => tracing::info!(cert = %tls.files().cert.display(), "certificate reloaded"),
+                Ok(()) => {
+                    tracing::info!(cert = %tls.files().cert.display(), "certificate reloaded");
+                    warn_of_expiry(tls);
+                }
                 Err(e) => tracing::error!(error = %e, "certificate was not reloaded, the old one stays"),
             }
         }
@@ -247,11 +250,35 @@ impl Daemon {
 
     /// Stops serving, lets requests in flight finish, seals. `false` when something was cut.
     pub async fn stop(self) -> bool {
-        let clean = self.server.stop(DRAIN_DEADLINE).await;
+        // What is still under way then is on record as cut by us, not as left by its caller.
+        let cut = async {
+            tokio::time::sleep(DRAIN_DEADLINE.saturating_sub(CUT_DEADLINE)).await;
+            let calls = self.hooks.gateway.lock().as_ref().map_or(0, |g| g.figures().calls);
+            if calls > 0 {
+                tracing::warn!(calls, "gateway calls are cut: they outlasted the stop's grace");
+            }
+            self.hooks.cut_streams().await;
+            std::future::pending::<()>().await
+        };
+        let clean = tokio::select! {
+            clean = self.server.stop(DRAIN_DEADLINE) => clean,
+            () = cut => false,
+        };
         self.core.shutdown().await;
         // The gateway holds the core and the core this: let go, so that the store is closed in order.
         self.hooks.gateway.lock().take();
         clean
+    }
+}
+
+/// An expired certificate is served all the same: clients that check nothing, and the operator, still come in.
+fn warn_of_expiry(tls: &ServerTls) {
+    let Some(end) = tls.expires() else { return };
+    let (cert, left) = (tls.files().cert.display(), SystemClock.now().until(end));
+    if left.is_zero() {
+        tracing::error!(%cert, expired = end.rfc3339(), "the certificate has expired: clients refuse it; replace it and send SIGHUP");
+    } else if left < CERTIFICATE_WARNING {
+        tracing::warn!(%cert, expires = end.rfc3339(), "the certificate expires soon");
     }
 }
 
@@ -305,6 +332,7 @@ fn bind(
     };
     let sockets = BoundSockets::bind(&config.bind, workers)?;
     if let Some(tls) = &tls {
+        warn_of_expiry(tls);
         let listener = if door == Door::Gateway { "gateway" } else { "api" };
         certificates.push(Certificate { listener, address: sockets.address(), tls: tls.clone() });
     }

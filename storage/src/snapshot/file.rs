@@ -58,9 +58,6 @@ pub fn damaged(path: &Path, why: &str) -> Error {
 }
 
 pub fn io_error(path: &Path, source: io::Error) -> Error {
-    if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return Error::Physical(crate::physical::Error::Full);
-    }
     Error::SnapshotFile { path: path.display().to_string(), source }
 }
 

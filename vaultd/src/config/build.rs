@@ -43,7 +43,11 @@ pub(super) fn build(raw: &RawConfig) -> Result<Config, Vec<Problem>> {
     config.audit = audit;
     config.snapshot = snapshot;
     if config.default_lease_ttl > config.max_lease_ttl {
-        findings.problem(&root, "default_lease_ttl", "is longer than max_lease_ttl");
+        findings.problem(
+            &root,
+            "default_lease_ttl",
+            "is longer than max_lease_ttl (without a value of its own it is 768h)",
+        );
     }
     audit_places(raw, &config, &mut findings);
     config.settings = settings(raw);

@@ -252,8 +252,8 @@ pub const AUDIT: &[Field] = &[
 pub const SNAPSHOT: &[Field] = &[
     required(
         "path",
-        "\"/var/backups/vaultd\"",
-        "Directory of the snapshots, which are restored from there too; best on another disk.",
+        "\"/var/lib/vaultd/snapshots\"",
+        "Directory of the snapshots, mode 0700, which are restored from there too; best on another disk (under systemd with a ReadWritePaths= of its own).",
     ),
     live("interval", "", "How often one is taken, such as 24h. Default: never by itself."),
     live("retain", "7", "How many of them are kept; 0: all."),

@@ -136,7 +136,7 @@ fn unknown_keys_are_errors_with_name_and_line() {
         ),
         (
             with("default_lease_ttl = \"9h\"\nmax_lease_ttl = \"8h\"\n"),
-            "t.hcl:8: \"default_lease_ttl\" is longer than max_lease_ttl",
+            "t.hcl:8: \"default_lease_ttl\" is longer than max_lease_ttl (without a value of its own it is 768h)",
         ),
         (
             BASE.replace("tls_cert_file", "#"),

@@ -186,8 +186,10 @@ async fn try_unseal(core: &Arc<Core>, r: &Incoming) -> Answer {
     }
     if let Some(why) = status.rollback.as_ref().filter(|_| !accept_rollback) {
         progress.reset();
+        tracing::error!(why, "refused to unseal: accept_rollback was not given");
         return Err(Error::invalid(format!(
-            "refusing to unseal: {why}; if this copy of the store is the wanted one, give every share again with accept_rollback=true"
+            "refusing to unseal: {why}; if this copy of the store is the wanted one, give every share again with accept_rollback=true \
+             (vault-cli operator unseal -accept-rollback): every token is revoked then, the root token too"
         )));
     }
     let shares = progress.take()?;

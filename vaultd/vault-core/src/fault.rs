@@ -46,7 +46,11 @@ pub fn sealed() -> Error {
 }
 
 fn full() -> Error {
-    Error::new(ErrorKind::StorageFull, "storage is full: nothing was written")
+    Error::new(
+        ErrorKind::StorageFull,
+        "storage is full, or down to its reserve: nothing was written; free space where the store lies (the server's log \
+         has the figures)",
+    )
 }
 
 fn busy(e: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -188,7 +188,9 @@ impl Unsealed {
                 }
                 match u.snapshots.take(&u.store, &*u.clock).await {
                     Ok(saved) => tracing::info!(path = %saved.path.display(), "snapshot taken"),
-                    Err(e) => tracing::error!(error = ?e, "no snapshot was taken; it will be tried again"),
+                    Err(e) => {
+                        tracing::error!(error = %vault_logical::chain(&e), "no snapshot was taken; it will be tried again")
+                    }
                 }
             }
         });

@@ -33,8 +33,11 @@ impl Target {
             Ok(answer) => answer.and_then(|a| a.data),
             // Answered for every mount in which the token may do anything at all.
             Err(e) if e.kind() == Kind::PermissionDenied => {
-                let message = format!("{full}: nothing is mounted there, or the token may do nothing there");
-                let advice = "What is mounted? See: vault-cli secrets list\n\
+                let message = format!(
+                    "{full}: nothing is mounted there, or the token is not valid or may do nothing there"
+                );
+                let advice = "Is the token still valid? See: vault-cli token lookup (permission denied: it is expired, revoked or unknown)\n\
+                     What is mounted? See: vault-cli secrets list\n\
                      What may the token do there? See: vault-cli token capabilities <path>";
                 return Err(Failure { message, ..Failure::from(e) }.advise(advice));
             }

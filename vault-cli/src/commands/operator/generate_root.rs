@@ -7,8 +7,13 @@ use base64::Engine as _;
 use serde_json::json;
 use vault_api::sys::{GenerateRootInit, GenerateRootStatus};
 use vault_api::{ExposeSecret, SecretString};
-use vault_client::Client;
+use vault_client::{Client, Kind};
 use zeroize::Zeroizing;
+
+/// Whoever has no token left is still at the machine.
+const UNIX: &str = "Without a token it is started over the operator's unix socket, on the server's machine: \
+     VAULT_ADDR=unix:///path/of/the/socket. Without a socket, add one to the server's config (listener \"unix\" { address = \
+     \"/path\" }), restart, and unseal.";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -65,7 +70,13 @@ impl Args {
                 Some(path) => Some(pgp_key(path)?),
                 None => None,
             };
-            let status = sys.generate_root_init(&GenerateRootInit { otp, pgp_key }).await?;
+            let status =
+                sys.generate_root_init(&GenerateRootInit { otp, pgp_key }).await.map_err(|e| {
+                    match e.kind() {
+                        Kind::PermissionDenied => Failure::from(e).advise(UNIX),
+                        _ => e.into(),
+                    }
+                })?;
             print(cx, &status)?;
             cx.say("\nNext, by the holder of each share: vault-cli operator generate-root")?;
         } else if self.status {

@@ -65,7 +65,7 @@ impl fmt::Display for Unproved {
                 head.seq
             ),
             Unproved::Tail(lines) => {
-                write!(f, "its last {lines} lines: they are behind the last checkpoint and the head")
+                write!(f, "its last {lines} lines: they are after the last checkpoint and after the head")
             }
         }
     }
@@ -127,9 +127,9 @@ pub struct Report {
     pub follows: Option<Head>,
     /// The last good line.
     pub last: Option<Head>,
-    /// Lines behind the last checkpoint, covered by no signature.
+    /// Lines after the last checkpoint, covered by no signature.
     pub unsigned: u64,
-    /// Lines behind the last checkpoint and behind the head.
+    /// Lines after the last checkpoint and after the head.
     pub uncovered: u64,
     /// Nothing was found wrong with these questions because they could not be asked. Empty: the
     /// log is what this vault wrote, from its first line to the head.
@@ -270,8 +270,8 @@ impl<'o> State<'o> {
                 return Err(FaultKind::Signature);
             }
             self.device(&members.device)?;
-            self.report.uncovered = 0;
         }
+        self.report.uncovered = 0;
         self.report.checkpoints += 1;
         self.report.unsigned = 0;
         self.sign_next = false;

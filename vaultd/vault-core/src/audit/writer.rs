@@ -281,7 +281,12 @@ impl Writer {
         self.len = start.len;
         self.file = Some(file);
         for flag in start.flags.into_iter().filter(|f| !(rotated && *f == start::NEW_FILE)) {
-            tracing::warn!(device = %self.config.name, flag, "audit file does not end where it should");
+            tracing::warn!(
+                device = %self.config.name,
+                path = %self.config.file_path.display(),
+                flag,
+                "audit file is not as it was left: keep it as evidence, move it away (mv, then SIGHUP; never copy and truncate)"
+            );
             if !self.flags.contains(&flag) {
                 self.flags.push(flag);
             }

@@ -43,7 +43,8 @@ pub async fn handle(core: &Unsealed, call: &Call<'_>, rest: &[&str]) -> Result<D
 }
 
 /// What is said of a restore that was put up.
-pub const WAITS: &str = "the restore waits for the shares of the snapshot: unseal with accept_rollback=true";
+pub const WAITS: &str = "the restore waits for the shares of the snapshot: unseal with accept_rollback=true (vault-cli operator unseal -accept-rollback); \
+    DELETE sys/storage/snapshot/restore gives it up";
 
 /// Puts a snapshot up for a restore, or only looks at it; whether it was put up.
 pub async fn restore(store: &SealedStore, snapshots: &Snapshots, data: &Data) -> Result<(Summary, bool)> {

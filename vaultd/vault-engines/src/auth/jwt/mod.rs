@@ -157,7 +157,10 @@ impl Jwt {
         let set = match &source.keys {
             Keys::Static(set) => set.clone(),
             Keys::Fetched(jwks) => jwks.keys().ok_or_else(|| {
-                Error::new(ErrorKind::Upstream, "the issuer's keys could not be fetched; try again")
+                Error::new(
+                    ErrorKind::Upstream,
+                    "the issuer's keys could not be fetched; the server's log says why",
+                )
             })?,
         };
         match set.verify(t) {
