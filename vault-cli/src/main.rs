@@ -20,6 +20,7 @@ mod values;
 use clap::Parser;
 use failure::{LOCAL, OK, Outcome};
 use io::Io;
+use output::shown::Shown;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -32,10 +33,13 @@ fn main() -> ExitCode {
         let answer = Zeroizing::new(rpassword::prompt_password(prompt)?);
         Ok(answer.as_str().into())
     };
+    let terminal = stdout.is_terminal();
+    // Into a pipe or a file every byte goes as it is.
+    let (mut plain, mut shown) = (stdout.lock(), Shown(std::io::stdout()));
     let mut io = Io {
-        terminal: stdout.is_terminal(),
-        out: &mut stdout.lock(),
-        err: &mut stderr.lock(),
+        terminal,
+        out: if terminal { &mut shown } else { &mut plain },
+        err: &mut Shown(stderr.lock()),
         input: &mut stdin.lock(),
         var: &|name| std::env::var(name).ok(),
         ask: &mut ask,

@@ -1,6 +1,7 @@
 //! What commands print.
 
 pub mod preview;
+pub mod shown;
 pub mod table;
 mod yaml;
 

@@ -1,6 +1,7 @@
 //! Columns as Vault's CLI prints them: padded with spaces, dashes below the heads.
 
 use crate::limits::MAX_RULE_WIDTH;
+use crate::output::shown::printable;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -12,12 +13,18 @@ pub fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads: Vec<String> = heads.iter().map(|h| (*h).to_owned()).collect();
     let all: Vec<&Vec<String>> = [&heads, &dashes].into_iter().chain(rows).collect();
     let width = |column: usize| {
-        all.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
+        all.iter()
+            .filter_map(|r| r.get(column))
+            .map(|c| printable(c).replace('\n', "\\n").chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let mut out = String::new();
     for row in all {
         for (i, cell) in row.iter().enumerate() {
+            // A name does not begin a row of its own; a last value may be of several lines.
+            let cell = if i + 1 < row.len() { &printable(cell).replace('\n', "\\n") } else { cell };
             out.push_str(cell);
             if i + 1 < row.len() {
                 let pad = widths.get(i).copied().unwrap_or(0) + GAP - cell.chars().count();
@@ -61,20 +68,6 @@ pub fn duration(seconds: u64) -> String {
 
 fn is_duration(key: &str) -> bool {
     ["ttl", "period", "duration", "interval"].iter().any(|w| key == *w || key.ends_with(&format!("_{w}")))
-}
-
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ impl fmt::Debug for Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exempt {
     Seal,
-    /// Over the operator's unix socket.
+    /// `sys/audit` over the operator's unix socket.
     OperatorSocket,
 }
 
