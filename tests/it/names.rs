@@ -231,7 +231,6 @@ async fn callers_without_the_right_learn_nothing_of_what_exists() {
         ("GET", "kv/there", "nowhere/absent"),
         ("POST", "kv/there/", "nowhere/absent/"),
         ("DELETE", "kv/there/", "nowhere/absent/"),
-        ("PATCH", "kv/there/", "nowhere/absent/"),
         ("POST", "auth/jwt/role/admin/", "auth/nowhere/role/admin/"),
         ("HELP", "secret/data/there", "nowhere/absent"),
         ("HELP", "kv/", "nowhere/"),
