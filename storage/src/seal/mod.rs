@@ -85,7 +85,7 @@ impl std::fmt::Debug for SealedStore {
 impl SealedStore {
     /// Opens the backend and the anchor. Fails when they do not belong together: starting would hide a loss.
     pub async fn open(cfg: StoreConfig, arena: Arena, clock: Clock) -> Result<SealedStore, Error> {
-        let pending = restore::pending(&cfg).await?;
+        let pending = restore::whole_pending(&cfg).await?;
         let physical = match crate::open_physical(&cfg).await {
             // What is there is about to be replaced, so it need not open.
             Err(physical::Error::Corrupt(why)) if pending.is_some() => {

@@ -55,6 +55,22 @@ pub async fn pending(cfg: &StoreConfig) -> Result<Option<Pending>, Error> {
     .await?
 }
 
+/// What waits beside the store; a snapshot that cannot be read is taken away: the store opens as it is, as it would
+/// after a refused restore.
+pub async fn whole_pending(cfg: &StoreConfig) -> Result<Option<Pending>, Error> {
+    match pending(cfg).await {
+        Err(Error::Integrity(why)) => {
+            tracing::error!(
+                why,
+                "the snapshot that waited to be restored is damaged and was taken away; put it up again"
+            );
+            withdraw(cfg)?;
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 /// Checks that `from` is a whole snapshot of the vault at `cfg`, or of any if there is none; touches nothing.
 pub async fn check(cfg: &StoreConfig, from: &Path, present: Option<String>) -> Result<Summary, Error> {
     if cfg.backend == Backend::Memory {
