@@ -4,6 +4,7 @@ mod answers;
 mod figures;
 mod headers;
 mod keys;
+mod told;
 
 use crate::support::upstream::{Seen, Upstream, whole};
 use crate::support::{Answer, Home, PATIENCE, Vaultd, send};

@@ -44,14 +44,15 @@ impl Pki {
 
     /// A new certificate and key for the server, in the place of the old ones.
     pub fn renew(&self) {
-        self.issue(&self.issuer, "server");
+        self.issue("server", &["localhost", "127.0.0.1", CERTIFIED]);
     }
 
-    fn issue(&self, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>, name: &str) {
+    /// A certificate for `names` and its key, at `{name}.pem` and `{name}-key.pem`.
+    pub fn issue(&self, name: &str, names: &[&str]) {
         let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["localhost", "127.0.0.1", CERTIFIED].map(str::to_owned).to_vec();
+        let names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
         let params = rcgen::CertificateParams::new(names).unwrap();
-        let cert = params.signed_by(&key, issuer).unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.path(&format!("{name}.pem")), cert.pem()).unwrap();
         let path = self.path(&format!("{name}-key.pem"));
         std::fs::write(&path, key.serialize_pem()).unwrap();

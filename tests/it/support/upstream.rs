@@ -43,6 +43,22 @@ pub fn whole(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<
     (status, headers, rx)
 }
 
+/// Speaks TLS with the certificate `name` of `pki`.
+pub fn acceptor(pki: &Pki, name: &str, protocol: &str) -> tokio_rustls::TlsAcceptor {
+    use rustls_pki_types::pem::PemObject;
+    let cert = rustls_pki_types::CertificateDer::from_pem_file(pki.path(&format!("{name}.pem"))).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_file(pki.path(&format!("{name}-key.pem"))).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .unwrap();
+    tls.alpn_protocols = vec![protocol.into()];
+    tokio_rustls::TlsAcceptor::from(Arc::new(tls))
+}
+
 impl Upstream {
     /// Serves on loopback with the certificate of `pki`; `answer` decides each reply.
     pub async fn start(pki: &Pki, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Upstream {
@@ -55,18 +71,7 @@ impl Upstream {
         protocol: &'static str,
         answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Upstream {
-        use rustls_pki_types::pem::PemObject;
-        let cert = rustls_pki_types::CertificateDer::from_pem_file(pki.path("server.pem")).unwrap();
-        let key = rustls_pki_types::PrivateKeyDer::from_pem_file(pki.path("server-key.pem")).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert], key)
-            .unwrap();
-        tls.alpn_protocols = vec![protocol.into()];
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let acceptor = acceptor(pki, "server", protocol);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();

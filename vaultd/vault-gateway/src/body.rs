@@ -242,6 +242,7 @@ impl Download {
             self.account.completion.error = Some(why);
             self.account.log.failed(why, "answer body", &*e);
         }
+        self.account.log.forget();
         self.account.finish();
         self.ended = true;
         Poll::Ready(Some(Err(e)))

@@ -53,3 +53,6 @@ pub const MAX_RATE_ENTRIES: usize = 65_536;
 pub const RATE_SHARDS: usize = 16;
 /// How often a seal looks whether the last call has ended.
 pub const CUT_POLL: Duration = Duration::from_millis(5);
+/// Longest text that the log or an operator's test tells of one failure or step, in bytes; the rest
+/// is cut off.
+pub const MAX_TOLD_BYTES: usize = 2048;

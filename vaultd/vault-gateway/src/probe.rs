@@ -7,6 +7,7 @@ use crate::head;
 use crate::limits::{CONNECT_DEADLINE, PROBE_DEADLINE};
 use crate::path;
 use crate::redact::Patterns;
+use crate::report::told;
 use crate::serve::Gateway;
 use crate::upstream::{ConnectError, Connector, Place, UpstreamStream};
 use bytes::Bytes;
@@ -18,15 +19,20 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 use vault_logical::{ProbeCall, ProbeOutcome, ProbeStep, ServiceConfig, chain};
 
-/// The steps so far.
-struct Steps(Vec<ProbeStep>);
+/// The steps so far, and what none of them may tell once it is known.
+#[derive(Default)]
+struct Steps {
+    list: Vec<ProbeStep>,
+    patterns: Option<Arc<Patterns>>,
+}
 
 /// A step failed, and is on the list: nothing follows.
 struct Stopped;
 
 impl Steps {
     fn add(&mut self, step: &'static str, outcome: ProbeOutcome, detail: impl Into<String>) {
-        self.0.push(ProbeStep { step, outcome, detail: detail.into() });
+        let detail = told(&detail.into(), self.patterns.as_deref());
+        self.list.push(ProbeStep { step, outcome, detail });
     }
     fn ok(&mut self, step: &'static str, detail: impl Into<String>) {
         self.add(step, ProbeOutcome::Ok, detail);
@@ -78,7 +84,7 @@ impl Gateway {
     /// Makes one call of a service and tells what became of each step. Takes
     /// [`CONNECT_DEADLINE`] and [`PROBE_DEADLINE`] at most, and ends when the vault seals.
     pub async fn probe(&self, call: ProbeCall) -> Vec<ProbeStep> {
-        let mut steps = Steps(Vec::new());
+        let mut steps = Steps::default();
         let sealing = self.closing(Box::pin(std::future::pending()));
         let sealed = tokio::select! {
             _ = sealing => true,
@@ -87,7 +93,7 @@ impl Gateway {
         if sealed {
             steps.fail("request", "the vault was sealed");
         }
-        steps.0
+        steps.list
     }
 
     async fn walk(&self, call: &ProbeCall, steps: &mut Steps) -> Result<(), Stopped> {
@@ -162,6 +168,7 @@ fn prepare(call: &ProbeCall, steps: &mut Steps) -> Result<(HeaderMap, Arc<Patter
         Ok(Err(why)) => return Err(steps.fail("masking", format!("the key cannot be used: {why}"))),
         Err(_) => return Err(steps.fail("masking", "the vault was sealed")),
     };
+    steps.patterns = Some(patterns.clone());
     steps.ok("masking", format!("goes into \"{}\" and is masked in answers", service.inject_header));
     request_headers(steps, &given, service);
     Ok((headers, patterns))
@@ -303,11 +310,10 @@ fn judge(steps: &mut Steps, status: StatusCode, service: &ServiceConfig) {
 fn returned(steps: &mut Steps, upstream: &HeaderMap, patterns: &Arc<Patterns>) {
     let (out, hits) = head::returned(upstream.clone(), patterns);
     let renamed = |n: &str| out.contains_key(format!("x-upstream-{}", n.trim_start_matches("x-")));
-    let mut dropped: Vec<String> = Vec::new();
+    let mut dropped: Vec<&str> = Vec::new();
     for name in upstream.keys().map(HeaderName::as_str).filter(|n| !out.contains_key(*n) && !renamed(n)) {
-        let mut bytes = name.as_bytes().to_vec();
-        patterns.mask(&mut bytes);
-        dropped.push(String::from_utf8_lossy(&bytes).into_owned());
+        let repeats = patterns.is_named(name.as_bytes());
+        dropped.push(if repeats { "(a name with the key in it)" } else { name });
     }
     let gone = if dropped.is_empty() {
         "no header dropped".into()

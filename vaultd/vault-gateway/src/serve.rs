@@ -137,7 +137,7 @@ impl Gateway {
         let id = RequestId::new_v4();
         let started = Instant::now();
         // For the log, which may name it once its name is known to be one.
-        let mut log = CallLog { report: self.report.clone(), id, service: "".into() };
+        let mut log = CallLog::new(self.report.clone(), id);
         let mut response = match self.call(&mut log, started, request, prefix, connection).await {
             Ok(response) => response,
             Err(e) => {
@@ -316,6 +316,7 @@ impl Gateway {
                 return Err(e);
             }
         };
+        log.hide(patterns.clone());
         let request = upstream_request(&parts.method, uri, headers, Upload::new(body, sent));
         let answer = tokio::select! {
             code = &mut closing => Err(code.into()),
