@@ -5,6 +5,7 @@ mod figures;
 mod headers;
 mod keys;
 mod told;
+mod unread;
 
 use crate::support::upstream::{Seen, Upstream, whole};
 use crate::support::{Answer, Home, PATIENCE, Vaultd, send};

@@ -9,11 +9,13 @@ use crate::slots::Slot;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 use vault_logical::{Completion, InvokeGuard, Outcome};
 
@@ -37,15 +39,21 @@ pub(crate) enum BodyError {
 /// Resolves when the call must end, with the reason.
 pub type Closing = Pin<Box<dyn Future<Output = Code> + Send>>;
 
+/// Ends an upload, with the reason. Dropped, it does so, too; it is closed once the upload is over.
+pub type Stop = oneshot::Sender<Code>;
+
 /// The caller's body on its way to the upstream.
 pub struct Upload<B> {
     inner: B,
     sent: Arc<AtomicU64>,
+    /// Gone once it was heard.
+    stop: Option<oneshot::Receiver<Code>>,
 }
 
 impl<B> Upload<B> {
-    pub fn new(inner: B, sent: Arc<AtomicU64>) -> Self {
-        Upload { inner, sent }
+    pub fn new(inner: B, sent: Arc<AtomicU64>) -> (Self, Stop) {
+        let (stop, stopped) = oneshot::channel();
+        (Upload { inner, sent, stop: Some(stopped) }, stop)
     }
 }
 
@@ -61,6 +69,17 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let stopped = match &mut self.stop {
+            None => Some(CALLER_LEFT),
+            Some(stop) => match Pin::new(stop).poll(cx) {
+                Poll::Pending => None,
+                Poll::Ready(code) => Some(code.map_or(CALLER_LEFT, Code::as_str)),
+            },
+        };
+        if let Some(why) = stopped {
+            self.stop = None;
+            return Poll::Ready(Some(Err(BodyError::Ended(why).into())));
+        }
         loop {
             let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 None => return Poll::Ready(None),
@@ -165,8 +184,12 @@ impl Drop for Account {
 }
 
 /// The upstream's body on its way to the caller.
-pub struct Download {
-    inner: Incoming,
+pub struct Download(Arc<Mutex<Flow>>);
+
+/// What [`Download`] shares with the task that ends it when nobody asks for it.
+struct Flow {
+    /// Gone once it is cut.
+    inner: Option<Incoming>,
     scanner: Option<Scanner>,
     patterns: Arc<Patterns>,
     account: Account,
@@ -174,27 +197,25 @@ pub struct Download {
     alarm: Pin<Box<Sleep>>,
     /// The alarm runs only while the upstream is waited for, not while the caller is slow.
     waiting: bool,
-    closing: Closing,
     trailers: Option<http::HeaderMap>,
     /// The length that the head promised: a connection stops asking once it is handed over.
     promised: Option<u64>,
     ended: bool,
+    /// Why it was cut, for the caller's next look.
+    broken: Option<BoxError>,
+    waker: Option<Waker>,
+    /// Dropped at the end.
+    open: Option<oneshot::Sender<()>>,
 }
 
 impl Download {
-    pub fn new(
-        inner: Incoming,
-        patterns: Arc<Patterns>,
-        mut account: Account,
-        idle: Duration,
-        closing: Closing,
-    ) -> Self {
+    pub fn new(inner: Incoming, patterns: Arc<Patterns>, mut account: Account, idle: Duration) -> Self {
         let promised = inner.size_hint().exact();
         if promised == Some(0) {
             account.delivered();
         }
-        Download {
-            inner,
+        Download(Arc::new(Mutex::new(Flow {
+            inner: Some(inner),
             promised,
             scanner: Some(Scanner::new(patterns.clone())),
             patterns,
@@ -202,26 +223,67 @@ impl Download {
             idle,
             alarm: Box::pin(tokio::time::sleep(idle)),
             waiting: false,
-            closing,
             trailers: None,
             ended: false,
-        }
+            broken: None,
+            waker: None,
+            open: None,
+        })))
     }
 
     /// True when the upstream sends no body.
     pub fn is_empty(&self) -> bool {
-        self.inner.is_end_stream()
+        self.0.lock().inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// Nobody polls an empty body: its call is complete with its head.
     pub fn complete_empty(&mut self) {
-        self.end();
+        self.0.lock().end();
     }
 
+    /// Ends both directions when `closing` says so, although nobody may be asking for either: a
+    /// caller who does not read its answer, an upload that waits for its caller.
+    pub fn end_on(&self, closing: Closing, mut stop: Stop) {
+        let mut flow = self.0.lock();
+        if flow.ended && stop.is_closed() {
+            return;
+        }
+        let (open, over) = oneshot::channel();
+        flow.open = (!flow.ended).then_some(open);
+        let shared = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let both = async {
+                stop.closed().await;
+                let _ = over.await;
+            };
+            let code = tokio::select! {
+                () = both => return,
+                code = closing => code,
+            };
+            if let Some(flow) = shared.upgrade() {
+                flow.lock().end_now(code);
+            }
+            let _ = stop.send(code);
+        });
+    }
+}
+
+impl Flow {
     fn end(&mut self) {
         self.ended = true;
+        self.open = None;
         self.account.delivered();
         self.account.finish();
+    }
+
+    /// Between two looks of the caller.
+    fn end_now(&mut self, code: Code) {
+        if !self.ended {
+            self.broken = Some(self.cut(code.as_str(), BodyError::Ended(code.as_str()).into()));
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
     }
 
     fn out(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -232,11 +294,14 @@ impl Download {
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
-    /// The stream breaks off here: what was masked so far is on record, the key's spellings go.
-    fn cut(&mut self, why: &'static str, e: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    /// The stream breaks off here: what was masked so far is on record, the upstream's part of the
+    /// exchange and the key's spellings go.
+    fn cut(&mut self, why: &'static str, e: BoxError) -> BoxError {
         if let Some(s) = self.scanner.take() {
             self.account.completion.redactions += s.hits;
         }
+        self.inner = None;
+        self.trailers = None;
         self.patterns = Patterns::none();
         if !matches!(self.account.completion.outcome, Outcome::Done) {
             self.account.completion.error = Some(why);
@@ -245,7 +310,8 @@ impl Download {
         self.account.log.forget();
         self.account.finish();
         self.ended = true;
-        Poll::Ready(Some(Err(e)))
+        self.open = None;
+        e
     }
 
     /// The body is over: what was held back goes first, then the trailers.
@@ -263,9 +329,59 @@ impl Download {
         self.end();
         Poll::Ready(None)
     }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(e) = self.broken.take() {
+            return Poll::Ready(Some(Err(e)));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.scanner.is_none() {
+            return self.last();
+        }
+        loop {
+            let Some(inner) = &mut self.inner else { return self.last() };
+            match Pin::new(inner).poll_frame(cx) {
+                Poll::Pending => {
+                    if !std::mem::replace(&mut self.waiting, true) {
+                        self.alarm.as_mut().reset(Instant::now() + self.idle);
+                    }
+                    if self.alarm.as_mut().poll(cx).is_ready() {
+                        let stalled = BodyError::Stalled(self.idle).into();
+                        return Poll::Ready(Some(Err(self.cut("upstream_stalled", stalled))));
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => return self.last(),
+                Poll::Ready(Some(Err(e))) => {
+                    return Poll::Ready(Some(Err(self.cut("upstream_cut", e.into()))));
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.waiting = false;
+                    match frame.into_data() {
+                        Ok(data) => {
+                            let Some(scanner) = self.scanner.as_mut() else { return self.last() };
+                            let ready = scanner.push(data);
+                            if !ready.is_empty() {
+                                return self.out(ready);
+                            }
+                        }
+                        Err(frame) => {
+                            if let Ok(trailers) = frame.into_trailers() {
+                                let (trailers, hits) = crate::head::returned(trailers, &self.patterns);
+                                self.account.redacted(hits);
+                                self.trailers = Some(trailers);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
-impl Drop for Download {
+impl Drop for Flow {
     fn drop(&mut self) {
         // A caller who left: what was masked until then still counts.
         if let Some(s) = self.scanner.take() {
@@ -279,63 +395,27 @@ impl Body for Download {
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        if this.ended {
-            return Poll::Ready(None);
+        let mut flow = self.0.lock();
+        let polled = flow.poll(cx);
+        if polled.is_pending() {
+            flow.waker = Some(cx.waker().clone());
         }
-        if let Poll::Ready(code) = this.closing.as_mut().poll(cx) {
-            return this.cut(code.as_str(), BodyError::Ended(code.as_str()).into());
-        }
-        if this.scanner.is_none() {
-            return this.last();
-        }
-        loop {
-            match Pin::new(&mut this.inner).poll_frame(cx) {
-                Poll::Pending => {
-                    if !std::mem::replace(&mut this.waiting, true) {
-                        this.alarm.as_mut().reset(Instant::now() + this.idle);
-                    }
-                    if this.alarm.as_mut().poll(cx).is_ready() {
-                        return this.cut("upstream_stalled", BodyError::Stalled(this.idle).into());
-                    }
-                    return Poll::Pending;
-                }
-                Poll::Ready(None) => return this.last(),
-                Poll::Ready(Some(Err(e))) => return this.cut("upstream_cut", e.into()),
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.waiting = false;
-                    match frame.into_data() {
-                        Ok(data) => {
-                            let Some(scanner) = this.scanner.as_mut() else { return this.last() };
-                            let ready = scanner.push(data);
-                            if !ready.is_empty() {
-                                return this.out(ready);
-                            }
-                        }
-                        Err(frame) => {
-                            if let Ok(trailers) = frame.into_trailers() {
-                                let (trailers, hits) = crate::head::returned(trailers, &this.patterns);
-                                this.account.redacted(hits);
-                                this.trailers = Some(trailers);
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended
+        let flow = self.0.lock();
+        flow.ended && flow.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
+        let flow = self.0.lock();
         // Masking keeps the length.
-        match self.inner.size_hint().exact() {
-            Some(n) if self.account.completion.response_bytes == 0 => SizeHint::with_exact(n),
+        match flow.promised {
+            Some(n) if flow.account.completion.response_bytes == 0 => SizeHint::with_exact(n),
             _ => SizeHint::default(),
         }
     }

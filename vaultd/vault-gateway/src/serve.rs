@@ -1,6 +1,6 @@
 //! One call, from head to completion record.
 
-use crate::body::{Account, BodyError, BoxError, Closing, Download, GatewayBody, Upload};
+use crate::body::{Account, BodyError, BoxError, Closing, Download, GatewayBody, Stop, Upload};
 use crate::error::{Code, GatewayError};
 use crate::limits::{CUT_POLL, MAX_REQUEST_BODY, MAX_USER_AGENT_BYTES, MIN_SECRET_WORD};
 use crate::path::Target;
@@ -317,7 +317,8 @@ impl Gateway {
             }
         };
         log.hide(patterns.clone());
-        let request = upstream_request(&parts.method, uri, headers, Upload::new(body, sent));
+        let (upload, stop) = Upload::new(body, sent);
+        let request = upstream_request(&parts.method, uri, headers, upload);
         let answer = tokio::select! {
             code = &mut closing => Err(code.into()),
             answer = send(&client, request, service.timeout) => answer,
@@ -330,7 +331,7 @@ impl Gateway {
             }
         };
         let bodiless = parts.method == Method::HEAD;
-        respond(answer, &patterns, account, &service, Limits { verdict, closing, bodiless })
+        respond(answer, &patterns, account, &service, Limits { verdict, closing, stop, bodiless })
     }
 
     fn limited(
@@ -445,6 +446,8 @@ fn user_agent(headers: &HeaderMap) -> String {
 struct Limits {
     verdict: Option<Verdict>,
     closing: Closing,
+    /// Of the upload, which may go on beside the answer and after it.
+    stop: Stop,
     /// An answer to HEAD has no body, whatever its head says.
     bodiless: bool,
 }
@@ -482,10 +485,11 @@ fn respond(
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let bodiless =
         limits.bodiless || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let mut download = Download::new(body, patterns.clone(), account, service.timeout, limits.closing);
+    let mut download = Download::new(body, patterns.clone(), account, service.timeout);
     if bodiless || download.is_empty() {
         download.complete_empty();
     }
+    download.end_on(limits.closing, limits.stop);
     let mut response = Response::new(download.boxed_unsync());
     *response.status_mut() = parts.status;
     *response.version_mut() = Version::HTTP_11;

@@ -12,13 +12,13 @@ use crate::stand_in::StandIn;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 use rustls::RootCertStore;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use vault_logical::{CredentialHandle, ServiceConfig};
 
 pub type UpstreamBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -61,19 +61,46 @@ struct Found {
 
 type Pools = Mutex<HashMap<PoolKey, Pool>>;
 
+/// Runs what moves a pool's connections until the vault seals: then their buffers, which may hold
+/// the key, go at once, even where an upstream has stopped reading or a caller stopped sending.
+#[derive(Clone)]
+struct UntilClosed(watch::Receiver<u64>);
+
+impl<F> hyper::rt::Executor<F> for UntilClosed
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let mut closing = self.0.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = task => {}
+                _ = closing.changed() => {}
+            }
+        });
+    }
+}
+
 /// Every upstream's pool of connections.
 pub struct Upstreams {
     system_roots: Arc<RootCertStore>,
     pools: Arc<Pools>,
     sockets: Arc<Semaphore>,
     made: AtomicU64,
+    closing: watch::Sender<u64>,
 }
 
 impl Upstreams {
     /// At most `sockets` connections at once, in use or idle.
     pub fn new(system_roots: Arc<RootCertStore>, sockets: usize) -> Self {
         let sockets = Arc::new(Semaphore::new(sockets.min(Semaphore::MAX_PERMITS)));
-        Upstreams { system_roots, pools: Arc::default(), sockets, made: Default::default() }
+        Upstreams {
+            system_roots,
+            pools: Arc::default(),
+            sockets,
+            made: Default::default(),
+            closing: watch::Sender::new(0),
+        }
     }
 
     /// The way to a service's upstream in its present configuration, for a call with `credential`.
@@ -141,8 +168,9 @@ impl Upstreams {
         self.sockets.available_permits()
     }
 
-    /// Drops every pool and with it every idle connection.
+    /// Drops every pool and every connection, idle or not.
     pub fn close(&self) {
+        self.closing.send_modify(|n| *n += 1);
         self.pools.lock().clear();
     }
 
@@ -152,7 +180,7 @@ impl Upstreams {
         stand_in: Option<Arc<StandIn>>,
         only_http1: Arc<AtomicBool>,
     ) -> Result<UpstreamClient, TrustError> {
-        Ok(Client::builder(TokioExecutor::new())
+        Ok(Client::builder(UntilClosed(self.closing.subscribe()))
             .pool_idle_timeout(UPSTREAM_IDLE)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
