@@ -31,10 +31,14 @@ impl Counted {
             while let Ok((tcp, _)) = listener.accept().await {
                 let counted = counted.clone();
                 let (mut read, mut write) = tcp.into_split();
+                let (asked, head) = tokio::sync::oneshot::channel::<()>();
+                let mut asked = Some(asked);
                 tokio::spawn(async move {
                     let mut buf = vec![0; 4096];
                     let mut got = 0;
                     while let Ok(n @ 1..) = read.read(&mut buf).await {
+                        // An answer before the request would be none.
+                        drop(asked.take());
                         got += n;
                         if got > 2000 && got - n <= 2000 {
                             counted.begun.fetch_add(1, Ordering::AcqRel);
@@ -43,6 +47,7 @@ impl Counted {
                     counted.over.fetch_add(1, Ordering::AcqRel);
                 });
                 tokio::spawn(async move {
+                    let _: Result<(), _> = head.await;
                     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
                     let _ = write.write_all(head).await;
                     let chunk = [b"10000\r\n".as_slice(), &[b'z'; 65536], b"\r\n"].concat();
