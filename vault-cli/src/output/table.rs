@@ -11,20 +11,14 @@ const GAP: usize = 4;
 pub fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
     let dashes: Vec<String> = heads.iter().map(|h| "-".repeat(h.chars().count())).collect();
     let heads: Vec<String> = heads.iter().map(|h| (*h).to_owned()).collect();
-    let all: Vec<&Vec<String>> = [&heads, &dashes].into_iter().chain(rows).collect();
+    let all: Vec<Vec<String>> = [&heads, &dashes].into_iter().chain(rows).map(|row| one_line(row)).collect();
     let width = |column: usize| {
-        all.iter()
-            .filter_map(|r| r.get(column))
-            .map(|c| printable(c).replace('\n', "\\n").chars().count())
-            .max()
-            .unwrap_or(0)
+        all.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let mut out = String::new();
-    for row in all {
+    for row in &all {
         for (i, cell) in row.iter().enumerate() {
-            // A name does not begin a row of its own; a last value may be of several lines.
-            let cell = if i + 1 < row.len() { &printable(cell).replace('\n', "\\n") } else { cell };
             out.push_str(cell);
             if i + 1 < row.len() {
                 let pad = widths.get(i).copied().unwrap_or(0) + GAP - cell.chars().count();
@@ -34,6 +28,15 @@ pub fn render(heads: &[&str], rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// A name does not begin a row of its own; a last value may be of several lines.
+fn one_line(row: &[String]) -> Vec<String> {
+    let mut row = row.to_vec();
+    if let Some((_, names)) = row.split_last_mut() {
+        names.iter_mut().for_each(|name| *name = printable(name).replace('\n', "\\n"));
+    }
+    row
 }
 
 /// A heading as wide as the table below it.
@@ -86,6 +89,15 @@ mod tests {
             "Key             Value\n---             -----\nSealed          true\nTotal Shares    5\n"
         );
         assert_eq!(heading("Data", "Key    Value\nabcdefghij    x\n"), "===== Data =====\n");
+    }
+
+    #[test]
+    fn a_name_begins_no_row_and_a_last_value_may_be_long() {
+        let rows = vec![vec!["a\nb\u{1b}".to_owned(), "one\ntwo".to_owned()]];
+        assert_eq!(
+            render(&["Key", "Value"], &rows),
+            "Key           Value\n---           -----\na\\nb\\u{1b}    one\ntwo\n"
+        );
     }
 
     #[test]
