@@ -2,7 +2,7 @@
 //! say of one that failed, and what a service may say.
 
 use crate::gateway::{KEY, Stage, code};
-use crate::support::upstream::{Seen, Upstream, whole};
+use crate::support::upstream::{Seen, Upstream, acceptor, whole};
 use crate::support::{Answer, PATIENCE, Pki, binary, eventually};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -216,19 +216,7 @@ async fn a_refused_call_is_on_record_under_its_own_id_with_its_status() {
 
 /// Accepts, makes the handshake where it has a certificate, and never answers.
 async fn silent(pki: Option<&Pki>) -> String {
-    use rustls_pki_types::pem::PemObject;
-    let acceptor = pki.map(|pki| {
-        let cert = rustls_pki_types::CertificateDer::from_pem_file(pki.path("server.pem")).unwrap();
-        let key = rustls_pki_types::PrivateKeyDer::from_pem_file(pki.path("server-key.pem")).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert], key)
-            .unwrap();
-        tokio_rustls::TlsAcceptor::from(Arc::new(tls))
-    });
+    let acceptor = pki.map(|pki| acceptor(pki, "server", "http/1.1"));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     tokio::spawn(async move {

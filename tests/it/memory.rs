@@ -7,6 +7,7 @@
 mod session;
 mod shares;
 
+use crate::support::upstream::acceptor;
 use crate::support::{Home, PATIENCE, Vaultd, eventually, send};
 use base64::Engine as _;
 use nix::sys::signal::Signal;
@@ -284,18 +285,8 @@ async fn sealing_under_load_leaves_nothing_behind() {
 
 /// An upstream of HTTP/1.1 over TLS that keeps its connections, and how many are open.
 async fn keeping_upstream(home: &Home) -> (String, Arc<AtomicUsize>) {
-    use rustls_pki_types::pem::PemObject;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let cert = rustls_pki_types::CertificateDer::from_pem_file(home.pki.path("server.pem")).unwrap();
-    let key = rustls_pki_types::PrivateKeyDer::from_pem_file(home.pki.path("server-key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let acceptor = acceptor(&home.pki, "server", "http/1.1");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let open = Arc::new(AtomicUsize::new(0));
